@@ -1,0 +1,56 @@
+"""What a detector is: it is fitted on healthy sound and says how odd other sound is.
+
+Laws that every detector keeps (`tests/detectors/test_laws.py` runs them over all of them): a score depends on its own
+row only, never on batch mates or their order; input is not changed; the same seed gives the same score; a
+detector restored from its state gives the same score; higher is more abnormal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What detectors see: a batch of contexts, each some seconds of one microphone.
+
+    log_mel [batch, mel, frame] in dB; confidence [batch, mel, frame] in 0..1, ones for raw sound; level_dbfs
+    [batch, frame], the frame's RMS in dB relative to full scale 1.0.
+    """
+
+    log_mel: Tensor
+    confidence: Tensor
+    level_dbfs: Tensor
+
+    def __len__(self) -> int:
+        return len(self.log_mel)
+
+    def rows(self, index: Tensor | Sequence[int]) -> Evidence:
+        """The rows with these numbers, in that order."""
+        index = torch.as_tensor(index)
+        return Evidence(self.log_mel[index], self.confidence[index], self.level_dbfs[index])
+
+
+class Detector(Protocol):
+    """Learns healthy sound, then scores: two verbs, and its state as plain tensors."""
+
+    name: str
+    context_s: float
+
+    def fit(self, healthy: Evidence) -> Self:
+        """Learn from healthy contexts; deterministic. Raises ValueError where there are too few to learn from."""
+
+    def score(self, evidence: Evidence) -> Tensor:
+        """The uncalibrated statistic [batch] float64; higher is more abnormal."""
+
+    def state(self) -> Mapping[str, Tensor]:
+        """All that a fitted detector needs, for safetensors."""
+
+    @classmethod
+    def restore(cls, state: Mapping[str, Tensor]) -> Self:
+        """A fitted detector from its state. Raises ValueError where a tensor is missing or has a wrong shape."""

@@ -1,0 +1,248 @@
+"""The settings of a line: `line.toml`, read once, checked, and passed down. Unknown keys are errors.
+
+Nothing below `monitor/` reads files of settings or the environment.
+"""
+
+from __future__ import annotations
+
+import tomllib
+import zoneinfo
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+SOURCES = ("file:", "folder:", "mic:", "ffmpeg:")
+STAGES = ("raw",)
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; the text names the key, the value and the remedy."""
+
+
+def _time_zone(name: str) -> str:
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, IsADirectoryError) as error:
+        raise ValueError("use a name of the IANA time zone data base, such as Asia/Tokyo") from error
+    return name
+
+
+def _source(text: str) -> str:
+    scheme, colon, rest = text.partition(":")
+    if scheme + colon not in SOURCES or not rest:
+        raise ValueError(f"start it with one of {', '.join(SOURCES)} and say what to read, such as file:press.wav")
+    return text
+
+
+def _broker_url(text: str) -> str:
+    if not (text.startswith("embedded:") and text != "embedded:") and not text.startswith("kafka://"):
+        raise ValueError("use embedded:DIR or kafka://host:port")
+    return text
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Site(_Part):
+    """Where the line is. `rate` is the sampling rate of everything on the wire, in Hz."""
+
+    name: str = "factory"
+    time_zone: Annotated[str, AfterValidator(_time_zone)] = "UTC"
+    lang: Literal["ja", "en"] = "en"
+    data: Path = Path("data")
+    rate: int = Field(16_000, ge=8_000, le=96_000)
+    window_s: float = Field(2.0, ge=0.5, le=10.0)
+
+
+class BrokerSettings(_Part):
+    """Which broker carries the windows, and how long they are kept."""
+
+    url: Annotated[str, AfterValidator(_broker_url)] = "embedded:data/broker"
+    partitions: int = Field(8, ge=1, le=256)
+    windows_retention_s: float = Field(86_400.0, ge=60.0)
+    results_retention_s: float = Field(90 * 86_400.0, ge=60.0)
+    min_free_mb: int = Field(500, ge=0)
+
+
+class Chain(_Part):
+    """The stages that a window runs through, and the device they run on."""
+
+    stages: tuple[Literal["raw"], ...] = ("raw",)
+    device: str = "cpu"
+    max_batch: int = Field(64, ge=1, le=4096)
+    max_wait_s: float = Field(0.2, ge=0.0, le=10.0)
+
+
+class Alarms(_Part):
+    """When a run of odd windows becomes an alarm. Times are event time, in seconds.
+
+    A *look* is one scored window per detector context: looks of a microphone do not overlap. An alarm opens when
+    k of the last `looks` are at or above the threshold for `on_delay_s`; k and the threshold follow from
+    `false_alarms_per_week` and from how many healthy recordings there are (`alarms.plan`). It closes when
+    that has not been so, with the threshold lowered by `hysteresis`, for `off_delay_s`. It becomes danger
+    after `danger_after_s`. A microphone without signal for `unknown_after_s` is unknown.
+    """
+
+    false_alarms_per_week: float = Field(1.0, gt=0.0, le=10_000.0)
+    looks: int = Field(6, ge=1, le=60)
+    on_delay_s: float = Field(0.0, ge=0.0)
+    off_delay_s: float = Field(60.0, ge=0.0)
+    hysteresis: float = Field(0.3, ge=0.0)
+    danger_after_s: float = Field(600.0, ge=0.0)
+    unknown_after_s: float = Field(30.0, gt=0.0)
+    lateness_s: float = Field(60.0, ge=0.0)
+    webhook: str = ""
+
+
+class Web(_Part):
+    """Where the page and the metrics are served."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8765, ge=0, le=65_535)
+    token: str = Field("", repr=False)
+
+
+class Mic(_Part):
+    """One microphone: `source` is file:PATH, folder:PATH, mic:DEVICE or ffmpeg:URL.
+
+    `channel` picks one channel of a source that has several. `speed` is how many times faster than real time a
+    file: source is replayed (0: as fast as the line takes it); it does not apply to live sources.
+    """
+
+    id: str = Field(min_length=1, max_length=120)
+    source: Annotated[str, AfterValidator(_source)]
+    evidence: bool = True
+    channel: int = Field(0, ge=0, le=63)
+    speed: float = Field(1.0, ge=0.0)
+
+    @property
+    def finite(self) -> bool:
+        """Whether the source ends by itself: its silence afterwards is no fault."""
+        return self.source.startswith("file:")
+
+
+class Bearing(_Part):
+    """A rolling bearing: number of balls, ball and pitch diameter (same unit), contact angle in degrees."""
+
+    n: int = Field(ge=3)
+    d: float = Field(gt=0)
+    D: float = Field(gt=0)
+    phi: float = Field(0.0, ge=0.0, lt=90.0)
+
+
+class Kinematics(_Part):
+    """What turns in the machine."""
+
+    shaft_hz: float | None = Field(None, gt=0)
+    bearing: Bearing | None = None
+    teeth: int | None = Field(None, ge=1)
+
+
+class Machine(_Part):
+    """One machine. `healthy` holds its healthy recordings: one folder, or one sub-folder per microphone id."""
+
+    id: str = Field(min_length=1, max_length=120)
+    name_ja: str = ""
+    name_en: str = ""
+    prompt: str = ""
+    healthy: Path
+    clean: Path | None = None
+    background: Path | None = None
+    kinematics: Kinematics = Kinematics()
+    mic: tuple[Mic, ...] = Field(min_length=1)
+
+    def name(self, lang: str) -> str:
+        """The machine's name in `ja` or `en`, else its id."""
+        return (self.name_ja if lang == "ja" else self.name_en) or self.id
+
+
+class Line(_Part):
+    """A whole line, with every path absolute."""
+
+    site: Site = Site()
+    broker: BrokerSettings = BrokerSettings()
+    chain: Chain = Chain()
+    alarms: Alarms = Alarms()
+    web: Web = Web()
+    machine: tuple[Machine, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Line:
+        for what, names in (
+            ("machine.id", [machine.id for machine in self.machine]),
+            ("machine.mic.id", [mic.id for machine in self.machine for mic in machine.mic]),
+        ):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"{what} {', '.join(twice)} is used twice: give each one its own")
+        return self
+
+    @property
+    def models(self) -> Path:
+        """The folder of the trained models."""
+        return self.site.data / "models"
+
+    def machine_of(self, mic: str) -> Machine | None:
+        """The machine that the microphone listens to."""
+        return next((machine for machine in self.machine if any(m.id == mic for m in machine.mic)), None)
+
+
+def load_line(path: Path) -> Line:
+    """Read and check `line.toml`; relative paths count from its folder. Raises SettingsError."""
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SettingsError(f"{path}: no such file. Make one with: factory-ear init {path.parent}") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(
+            f"{path}: {error}. Correct the file, or compare it with one that factory-ear init writes"
+        ) from error
+    try:
+        line = Line.model_validate(raw)
+    except ValidationError as error:
+        raise SettingsError(f"{path}: {_in_words(error)}") from error
+    return _absolute(line, path.resolve().parent)
+
+
+def _in_words(error: ValidationError) -> str:
+    lines = []
+    for item in error.errors():
+        key = ".".join(str(part) for part in item["loc"]) or "line"
+        if item["type"] == "extra_forbidden":
+            lines.append(f"{key} = {item['input']!r}: no such key; correct its spelling or remove it")
+        elif item["type"] == "missing":
+            lines.append(f"{key}: missing; add it")
+        else:
+            value = "" if key == "web.token" or not item["loc"] else f" = {item['input']!r}"
+            lines.append(f"{key}{value}: {item['msg'].removeprefix('Value error, ')}")
+    return "; ".join(lines)
+
+
+def _absolute(line: Line, base: Path) -> Line:
+    def source(text: str) -> str:
+        scheme, _, rest = text.partition(":")
+        return f"{scheme}:{base / rest}" if scheme in ("file", "folder") else text
+
+    url = line.broker.url
+    if url.startswith("embedded:"):
+        url = f"embedded:{base / url.removeprefix('embedded:')}"
+    machines = tuple(
+        machine.model_copy(
+            update={
+                "healthy": base / machine.healthy,
+                "clean": machine.clean and base / machine.clean,
+                "background": machine.background and base / machine.background,
+                "mic": tuple(mic.model_copy(update={"source": source(mic.source)}) for mic in machine.mic),
+            }
+        )
+        for machine in line.machine
+    )
+    return line.model_copy(
+        update={
+            "site": line.site.model_copy(update={"data": base / line.site.data}),
+            "broker": line.broker.model_copy(update={"url": url}),
+            "machine": machines,
+        }
+    )

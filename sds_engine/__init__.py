@@ -1,0 +1,5 @@
+"""Sound as tensors: signal processing, the physics of machines and their faults, and what grows on them.
+
+- `dsp`: STFT, mel bands, levels, filters, SI-SDR.
+- `physics`: machines, rooms and faults from published formulas; each docstring names its source.
+"""

@@ -1,0 +1,1 @@
+"""Signal processing: pure functions of arrays and tensors."""

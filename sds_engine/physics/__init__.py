@@ -1,0 +1,1 @@
+"""The physics of machines and of their faults."""

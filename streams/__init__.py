@@ -1,0 +1,12 @@
+"""Records of sound and of what was heard, and the brokers that carry them. Numpy only: no torch.
+
+A table of contents:
+
+- `records`: `AudioWindow`, `WindowScore`, `Alert`: what travels.
+- `codec`: the wire format, written as a schema.
+- `broker`: the contract that every broker keeps; `embedded`: the broker that needs no server.
+- `worker`: the loop poll, process, write, flush, commit.
+- `capture`, `soundfiles`, `gate`: from a microphone, a folder or a stream to windows, and what is refused.
+
+The promise: an accepted window ends scored, rejected, dead or expired, and the counts add up.
+"""
