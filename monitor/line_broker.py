@@ -1,0 +1,27 @@
+"""The broker of a line, with its topics as the design has them."""
+
+from __future__ import annotations
+
+from monitor.settings import Line
+from streams.broker import Broker, TopicSpec, open_broker
+from streams.records import TOPIC_ALERTS, TOPIC_DEAD, TOPIC_SCORES, TOPIC_WINDOWS
+
+WORKERS = "workers"  # the group that scores windows
+
+
+def topics(line: Line) -> tuple[TopicSpec, ...]:
+    """The four topics: sound is kept briefly, results long."""
+    partitions, long = line.broker.partitions, line.broker.results_retention_s
+    return (
+        TopicSpec(TOPIC_WINDOWS, partitions, line.broker.windows_retention_s),
+        TopicSpec(TOPIC_SCORES, partitions, long),
+        TopicSpec(TOPIC_ALERTS, partitions, long),
+        TopicSpec(TOPIC_DEAD, partitions, long),
+    )
+
+
+def open_line_broker(line: Line) -> Broker:
+    """Open the line's broker and make sure that its topics exist. Raises BrokerError."""
+    broker = open_broker(line.broker.url, min_free_bytes=line.broker.min_free_mb * 1_000_000)
+    broker.ensure_topics(topics(line))
+    return broker

@@ -1,0 +1,76 @@
+"""Pictures for people: where a sound differs from healthy. Matplotlib without a display."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib import font_manager
+from matplotlib.figure import Figure
+
+from detectors.model import Model
+
+if TYPE_CHECKING:
+    from monitor.score import ScoredFile
+
+WORDS = {
+    "en": ("Sound: log-mel", "Difference from healthy", "Score", "Hz", "s", "dB", "healthy spreads", "1 in 100"),
+    "ja": ("音：ログメル", "正常との差", "スコア", "Hz", "秒", "dB", "正常ばらつき比", "百に一つ"),
+}
+JAPANESE_FONTS = (
+    "Noto Sans CJK JP",
+    "IPAexGothic",
+    "IPAGothic",
+    "TakaoGothic",
+    "VL Gothic",
+    "Yu Gothic",
+    "Hiragino Sans",
+)
+HEAT_LIMIT = 8.0  # healthy spreads at which the colours saturate
+
+
+def japanese_font() -> str | None:
+    """An installed font that can write Japanese, if any."""
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    return next((name for name in JAPANESE_FONTS if name in installed), None)
+
+
+def draw_heat(scored: ScoredFile, model: Model, target: Path, *, lang: str = "en") -> None:
+    """Draw the log-mel, the residual heat map and the score over time of one file into `target` (PNG).
+
+    Japanese needs a font that has it; without one the labels are English rather than empty boxes.
+    """
+    font = japanese_font() if lang == "ja" else None
+    words = WORDS["ja" if font else "en"]
+    figure = Figure(figsize=(10, 8), layout="constrained")
+    if font:
+        import matplotlib as mpl
+
+        mpl.rcParams["font.family"] = font
+    axes = figure.subplots(3, 1, sharex=True, height_ratios=(3, 3, 2))
+    seconds = len(scored.rows) * model.window_s
+    edges = np.linspace(0.0, seconds, scored.log_mel.shape[1] + 1)
+    bands = np.asarray(model.band_edges_hz)  # [mel + 1]
+    sound = axes[0].pcolormesh(edges, bands, scored.log_mel, cmap="magma", rasterized=True)
+    heat = axes[1].pcolormesh(
+        edges, bands, scored.heat, cmap="RdBu_r", vmin=-HEAT_LIMIT, vmax=HEAT_LIMIT, rasterized=True
+    )
+    for axis, title in zip(axes[:2], words[:2], strict=True):
+        axis.set(title=title, ylabel=words[3], yscale="symlog", ylim=(bands[0], bands[-1]))
+        axis.set_yticks([100, 250, 500, 1000, 2000, 4000, 8000], ["100", "250", "500", "1k", "2k", "4k", "8k"])
+    figure.colorbar(sound, ax=axes[0], label=words[5])
+    figure.colorbar(heat, ax=axes[1], label=words[6])
+    _draw_score(axes[2], scored, words)
+    figure.suptitle(scored.path.name)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(target, dpi=110)
+
+
+def _draw_score(axis, scored: ScoredFile, words: tuple[str, ...]) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001 - matplotlib's Axes
+    ok = [row for row in scored.rows if row["status"] == "ok"]
+    axis.step([row["end_s"] for row in ok], [row["score"] for row in ok], where="pre", color="black")
+    axis.plot([row["end_s"] for row in ok], [row["score"] for row in ok], "o", color="black", markersize=4)
+    axis.axhline(2.0, color="tab:orange", linestyle="--", label=words[7])
+    axis.set(title=words[2], xlabel=words[4], ylim=(0, max([4.0, *(row["score"] for row in ok)]) * 1.05))
+    axis.legend(loc="upper left")

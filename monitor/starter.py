@@ -1,0 +1,93 @@
+"""`factory-ear init`: a commented line.toml and costs.toml, and the folders that they name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from monitor.errors import WorkFailed
+
+LINE = """\
+# factory-ear: the settings of one line. Unknown keys are errors. Paths count from this file's folder.
+
+[site]
+name = "My line"
+time_zone = "Asia/Tokyo"        # IANA name; pages and reports show this time
+lang = "ja"                     # ja | en: pages, reports, alarm texts
+data = "data"                   # models, alarms, evidence; must survive a restart
+# rate = 16000                  # Hz, of everything on the wire; sources above it are resampled, below it refused
+# window_s = 2.0                # seconds per window, without overlap
+
+[broker]
+url = "embedded:data/broker"    # embedded:DIR, right for one machine | kafka://host:port
+# partitions = 8                # at least the most workers there will ever be
+# windows_retention_s = 86400   # how long sound is kept
+# results_retention_s = 7776000 # how long scores, alerts and dead letters are kept
+# min_free_mb = 500             # below this much free disk intake stops, and says so
+
+[chain]
+stages = ["raw"]                # the stages before the score
+# device = "cpu"                # cpu | cuda
+# max_batch = 64                # windows per batch
+# max_wait_s = 0.2              # how long a batch waits to fill
+
+[alarms]
+false_alarms_per_week = 1.0     # budget per microphone; the threshold and k of n follow from it
+# looks = 6                     # n: how many looks (one per 10 s) an alarm considers
+# on_delay_s = 0                # an alarm waits so long before it opens
+# off_delay_s = 60              # healthy for so long before it closes
+# hysteresis = 0.3              # how far under the threshold healthy begins, in score units
+# danger_after_s = 600          # an alarm that lasts so long is danger
+# unknown_after_s = 30          # a microphone without signal for so long is unknown
+# lateness_s = 60               # a window may arrive so late and still count
+# webhook = "http://127.0.0.1:9000/alerts"
+
+[web]
+host = "127.0.0.1"              # only this machine; put a proxy with TLS and log-in in front before you open it
+port = 8765
+# token = ""                    # write endpoints ask for it
+
+[[machine]]
+id = "press-1"
+name_ja = "プレス 1"
+name_en = "Press 1"
+prompt = "hydraulic press"      # what you would call its sound
+healthy = "healthy/press-1"     # healthy recordings; one sub-folder per microphone id where they differ
+# clean = "clean/press-1"            # the machine alone, healthy (optional)
+# background = "background/press-1"  # the machine stopped (optional)
+# kinematics = { shaft_hz = 24.7, teeth = 32, bearing = { n = 9, d = 7.94, D = 39.04, phi = 0 } }
+
+[[machine.mic]]
+id = "press-1-a"
+source = "folder:incoming/press-1-a"   # file:PATH | folder:PATH | mic:DEVICE | ffmpeg:URL
+evidence = true                 # keep clips of alarms; false where people talk and have not agreed
+# channel = 0                   # of a source that has several
+# speed = 1.0                   # file: only; 1 as if live, 0 as fast as the line takes it
+"""
+
+COSTS = """\
+# What a failure, an inspection and the service cost: `factory-ear roi` reads this.
+currency = "JPY"
+planned_repair = 200000         # a repair that was planned
+unplanned_failure = 1500000     # a failure that nobody expected, with the stop of the line
+inspection = 15000              # looking at a machine because of an alarm
+running_per_month = 30000       # the service: hardware, power, care
+share_acted_on = 0.8            # how many early warnings lead to action, 0..1
+investment = 800000             # once: microphones, installation, training
+discount_rate = 0.05            # a year
+"""
+
+FOLDERS = ("healthy/press-1", "incoming/press-1-a", "data")
+
+
+def write_starter(directory: Path) -> list[Path]:
+    """Fill `directory`; returns what was made. Raises WorkFailed where a file is there already."""
+    files = {directory / "line.toml": LINE, directory / "costs.toml": COSTS}
+    for path in files:
+        if path.exists():
+            raise WorkFailed(f"{path} is there already: choose another folder, or move it away")
+    folders = [directory / name for name in FOLDERS]
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+    for path, text in files.items():
+        path.write_text(text, encoding="utf-8")
+    return [*files, *folders]

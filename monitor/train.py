@@ -1,0 +1,132 @@
+"""`factory-ear train`: healthy recordings to models, calibrated, with a model card.
+
+Microphones of a machine that have a folder of their own (`healthy/MIC`) get a model each; else they share one, from
+the whole folder. A recording that cannot be read is named and left out; it never stops the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from detectors.card import Source
+from detectors.model import Clip, Model, fit_model
+from detectors.store import save_models
+from monitor.console import progress, say
+from monitor.errors import WorkFailed
+from monitor.settings import Line, Machine
+from streams import soundfiles
+
+LEAST_RECORDINGS = 3
+FEW_RECORDINGS = 20
+
+
+@dataclass(frozen=True)
+class Group:
+    """Microphones that share a model: which recordings it learns from, and which of their channels."""
+
+    key: str
+    folder: Path
+    channel: int
+
+
+def groups(machine: Machine) -> list[Group]:
+    """How the machine's microphones share models: own folders first, then by channel."""
+    own = [
+        Group(mic.id, machine.healthy / mic.id, mic.channel)
+        for mic in machine.mic
+        if (machine.healthy / mic.id).is_dir()
+    ]
+    rest = [mic for mic in machine.mic if mic.id not in {group.key for group in own}]
+    channels = {mic.channel for mic in rest}
+    if len(channels) == 1:
+        return [*own, Group("*", machine.healthy, channels.pop())]
+    return [*own, *(Group(mic.id, machine.healthy, mic.channel) for mic in rest)]
+
+
+def train_line(
+    line: Line, *, only: Sequence[str] = (), detector: str = "", seed: int = 0, quiet: bool = False
+) -> list[dict[str, Any]]:
+    """Train the machines of `line` (or `only` some); returns a summary per model.
+
+    Raises WorkFailed, naming machine and folder, where there is too little to learn from.
+    """
+    unknown = sorted(set(only) - {machine.id for machine in line.machine})
+    if unknown:
+        raise WorkFailed(
+            f"machine {', '.join(unknown)} is not in line.toml: it has {', '.join(m.id for m in line.machine)}"
+        )
+    chosen = [machine for machine in line.machine if not only or machine.id in only]
+    summaries: list[dict[str, Any]] = []
+    with progress("train", quiet=quiet) as step:
+        for machine in step(chosen):
+            summaries += _train_machine(line, machine, detector, seed, quiet=quiet)
+    return summaries
+
+
+def _train_machine(line: Line, machine: Machine, detector: str, seed: int, *, quiet: bool) -> list[dict[str, Any]]:
+    models: dict[str, Model] = {}
+    sources: list[Source] = []
+    summaries = []
+    for group in groups(machine):
+        clips, heard, refused = read_healthy(group, line.site.rate)
+        for text in refused:
+            say(f"left out: {text}", quiet=quiet)
+        if len(heard) < LEAST_RECORDINGS:
+            raise WorkFailed(
+                f"machine {machine.id}: {len(heard)} usable recordings in {group.folder}, at least {LEAST_RECORDINGS} "
+                "are needed: add healthy recordings of 10 s or more"
+            )
+        model = fit_model(clips, rate=line.site.rate, window_s=line.site.window_s, detector=detector or None, seed=seed)
+        models[group.key] = model
+        sources += heard
+        summaries.append(_summary(machine, group, model, len(heard), refused))
+        say(_words(summaries[-1]), quiet=quiet)
+    save_models(line.models / machine.id, models, machine=machine.id, sources=sources)
+    return summaries
+
+
+def read_healthy(group: Group, rate: int) -> tuple[list[Clip], list[Source], list[str]]:
+    """Every readable recording of the folder: clips, where they came from, and why others were left out."""
+    clips: list[Clip] = []
+    heard: list[Source] = []
+    refused: list[str] = []
+    for path in soundfiles.list_sounds(group.folder):
+        try:
+            samples = soundfiles.read_clip(path, rate=rate, channel=group.channel)
+        except soundfiles.SoundFileError as error:
+            refused.append(str(error))
+            continue
+        name = path.relative_to(group.folder).as_posix()
+        clips.append(Clip(torch.from_numpy(samples), recording=name))
+        heard.append(Source(file=name, sha256=soundfiles.content_hash(path), seconds=len(samples) / rate))
+    return clips, heard, refused
+
+
+def _summary(machine: Machine, group: Group, model: Model, recordings: int, refused: Sequence[str]) -> dict[str, Any]:
+    return {
+        "machine": machine.id,
+        "mic": group.key,
+        "model": model.id,
+        "detector": model.detector_name,
+        "recordings": recordings,
+        "effective_n": model.effective_n,
+        "refused": list(refused),
+    }
+
+
+def _words(summary: dict[str, Any]) -> str:
+    mic = "all microphones" if summary["mic"] == "*" else summary["mic"]
+    text = (
+        f"{summary['machine']} ({mic}): {summary['detector']}, {summary['recordings']} recordings, "
+        f"effective n {summary['effective_n']}"
+    )
+    if summary["effective_n"] < FEW_RECORDINGS:
+        text += (
+            f"; scores above {1 / (summary['effective_n'] + 1):.0%} odds are extrapolated, more recordings sharpen them"
+        )
+    return text

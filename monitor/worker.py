@@ -1,0 +1,33 @@
+"""`factory-ear worker`: one process that turns windows into scores until it is stopped."""
+
+from __future__ import annotations
+
+import torch
+
+from detectors.store import load_models
+from monitor.line_broker import WORKERS, open_line_broker
+from monitor.pipeline import Pipeline
+from monitor.processes import Stop
+from monitor.settings import Line
+from streams.records import TOPIC_WINDOWS
+from streams.worker import BatchLimits, run_worker
+
+
+def work_line(line: Line, *, stop: Stop, threads: int | None = None) -> int:
+    """Score until `stop`. Raises ModelError where a model is damaged or foreign: it refuses to start."""
+    if threads:
+        torch.set_num_threads(threads)
+    models = {machine.id: load_models(line.models / machine.id) for machine in line.machine}
+    broker = open_line_broker(line)
+    try:
+        run_worker(
+            broker,
+            WORKERS,
+            (TOPIC_WINDOWS,),
+            Pipeline(line, models, broker),
+            limits=BatchLimits(line.chain.max_batch, line.chain.max_wait_s),
+            stop=stop,
+        )
+    finally:
+        broker.close()
+    return 0
