@@ -73,9 +73,11 @@ def train(
 ) -> None:
     """Learn how each machine sounds when healthy: models, calibrated, with a model card."""
     from monitor.settings import load_line
+
+    line = load_line(config)  # before torch: a mistake in the settings is told at once
     from monitor.train import train_line
 
-    cards = train_line(load_line(config), only=machine or (), detector=detector, seed=seed, quiet=as_json)
+    cards = train_line(line, only=machine or (), detector=detector, seed=seed, quiet=as_json)
     if as_json:
         _print_json(cards)
 
@@ -111,9 +113,11 @@ def worker(config: LineFile, supervised: Supervised = False) -> None:
     """Only a worker: from windows to scores. Start as many as there are partitions to share."""
     from monitor.processes import stopper
     from monitor.settings import load_line
+
+    line = load_line(config)
     from monitor.worker import work_line
 
-    raise typer.Exit(work_line(load_line(config), stop=stopper(supervised=supervised)))
+    raise typer.Exit(work_line(line, stop=stopper(supervised=supervised)))
 
 
 @app.command(name="monitor")

@@ -41,3 +41,9 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
     for row in rows:
         grid.add_row(*row)
     Console(width=None if sys.stdout.isatty() else 140).print(grid)
+
+
+def warn(text: str) -> None:
+    """One line on standard error, at once."""
+    sys.stderr.write(f"factory-ear: {text}\n")
+    sys.stderr.flush()

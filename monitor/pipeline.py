@@ -76,6 +76,7 @@ class Pipeline:
         self._models = models
         self._broker = broker
         self._clock_ns = clock_ns
+        self._limits = gate.GateLimits(line.site.rate, line.site.window_s)
         self._device = torch.device(line.chain.device)
         self._memory: defaultdict[str, Memory] = defaultdict(Memory)
         self._front_end = FrontEnd.common(model for mics in models.values() for model in mics.values()).to(self._device)
@@ -96,7 +97,7 @@ class Pipeline:
 
     def _accepted(self, message: Message) -> AudioWindow | WindowScore:
         window = codec.decode_window(message)
-        verdict = gate.check(window, rate=self._line.site.rate, window_s=self._line.site.window_s)
+        verdict = gate.check_window(window, self._limits)
         reason = verdict.reason and f"{verdict.reason}: {verdict.text}"
         if not reason and self._model(window) is None:
             reason = f"unknown_machine: {window.machine}/{window.mic} has no model here; run factory-ear train"

@@ -17,7 +17,7 @@ from detectors.aggregate import join
 from detectors.frontend import Features
 from detectors.model import Model
 from detectors.store import load_models
-from monitor.console import say
+from monitor.console import say, warn
 from monitor.errors import WorkFailed
 from streams import soundfiles
 
@@ -71,10 +71,10 @@ def score_files(
         try:
             samples = soundfiles.read_clip(path, rate=model.rate, channel=channel)
         except soundfiles.SoundFileError as error:
-            say_error(str(error))
+            warn(str(error))
             continue
         if len(samples) < round(model.rate * model.window_s):
-            say_error(f"{path}: {len(samples) / model.rate:.2f} s long, at least {model.window_s:g} s are needed")
+            warn(f"{path}: {len(samples) / model.rate:.2f} s long, at least {model.window_s:g} s are needed")
             continue
         good += 1
         scored = score_clip(path, samples, model)
@@ -89,11 +89,6 @@ def score_files(
         raise WorkFailed("no file could be scored")
     write_rows(rows, out)
     return rows
-
-
-def say_error(text: str) -> None:
-    """One line on standard error."""
-    sys.stderr.write(f"factory-ear: {text}\n")
 
 
 def choose(models: dict[str, Model], mic: str, folder: Path) -> Model:
