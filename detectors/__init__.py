@@ -2,9 +2,12 @@
 
 A table of contents:
 
-- `frontend`: sound to `Evidence` (log-mel, confidence, level); versioned, since models depend on it.
-- `base`: the interface: `fit`, `score`, `state`.
-- `mahalanobis`, `neighbours`, `frame_gmm`, `loudness` (a control, never a default), `fusion` (the default).
-- `aggregate`: windows to contexts, and a file's windows to one score.
-- `calibrate`: raw statistics to conformal p-values; `store`: models on disk, no pickle.
+- `frontend`: sound to features (log-mel, confidence, level); versioned, since models depend on it.
+- `base`: the interface (`fit`, `cross_fit`, `score`, `state`, `restore`) and `Evidence`.
+- `folds`: out-of-fold statistics that never split a recording.
+- `statistics`: what a context sounds like in few numbers per band.
+- `mahalanobis`, `neighbours`, `frame_gmm`, `controls` (never a default), `fusion` (the default); `lineup` names them.
+- `aggregate`: windows to contexts, and a file's contexts to one score; `recordings`: training sound to contexts.
+- `calibrate`: raw statistics to conformal p-values; `healthy`: where in the spectrum a sound departs.
+- `model`: all of it for one microphone; `store` and `card`: models on disk, no pickle.
 """

@@ -1,0 +1,162 @@
+"""A trained model of one microphone: front end, detector, calibration and what healthy sound looks like."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from detectors.aggregate import context_windows
+from detectors.base import Detector, Evidence
+from detectors.calibrate import Calibration, calibrate
+from detectors.frontend import FrontEnd, mel_edges
+from detectors.fusion import part
+from detectors.healthy import Healthy
+from detectors.lineup import DEFAULT, detector_named, new_detector
+from detectors.recordings import Clip, choose_contexts, hear
+
+__all__ = ["Clip", "Model", "Scored", "fit_model"]
+
+
+class Scored(NamedTuple):
+    """What a model says of contexts [batch]; higher is more abnormal.
+
+    statistic is uncalibrated, score = -log10 p, extrapolated says that p is beyond what healthy recordings can
+    count; band_hz [batch, 2] and band_db [batch]: where the sound departs most from healthy, in its shape.
+    """
+
+    statistic: Tensor
+    score: Tensor
+    extrapolated: Tensor
+    band_hz: Tensor
+    band_db: Tensor
+
+
+@dataclass(frozen=True)
+class Model:
+    """Scores contexts of `context_windows` windows of `window_s` at `front_end.rate`. Frozen once fitted."""
+
+    front_end: FrontEnd
+    window_s: float
+    context_windows: int
+    detector: Detector
+    calibration: Calibration
+    healthy: Healthy
+    notes: tuple[str, ...] = ()
+
+    @property
+    def rate(self) -> int:
+        """The sampling rate in Hz that it was trained at."""
+        return self.front_end.rate
+
+    @property
+    def context_s(self) -> float:
+        """How long a context sounds."""
+        return self.context_windows * self.window_s
+
+    @property
+    def detector_name(self) -> str:
+        """Which detector it is."""
+        return self.detector.name
+
+    @property
+    def effective_n(self) -> int:
+        """How many healthy recordings its calibration counts."""
+        return self.calibration.recordings
+
+    @cached_property
+    def band_edges_hz(self) -> Tensor:
+        """The borders between mel bands [mel + 1] in Hz: half-way between their peaks."""
+        corners = mel_edges(self.front_end)
+        middle = (corners[1:-2] + corners[2:-1]) / 2
+        return torch.cat([corners[:1], middle, corners[-1:]])
+
+    @cached_property
+    def id(self) -> str:
+        """A short hash of everything that decides a score, 12 hex digits."""
+        digest = hashlib.sha256(
+            repr((self.front_end, self.window_s, self.context_windows, self.detector.name)).encode()
+        )
+        for key, tensor in sorted(self.state().items()):
+            digest.update(f"{key}{tuple(tensor.shape)}{tensor.dtype}".encode())
+            digest.update(tensor.contiguous().numpy().tobytes())
+        return digest.hexdigest()[:12]
+
+    @torch.inference_mode()
+    def score(self, evidence: Evidence) -> Scored:
+        """Score contexts [batch]; each row for itself."""
+        statistic = self.detector.score(evidence)
+        score, extrapolated = self.calibration(statistic)
+        band_hz, band_db = self.healthy.band(evidence, self.band_edges_hz)
+        return Scored(statistic, score, extrapolated, band_hz, band_db)
+
+    @torch.inference_mode()
+    def heat(self, evidence: Evidence) -> Tensor:
+        """The residual map [mel, frame] of the first context: how many healthy spreads every band departs."""
+        return self.healthy.heat(evidence.rows([0]))[0]
+
+    def state(self) -> Mapping[str, Tensor]:
+        """All tensors, for safetensors."""
+        parts = {
+            "detector": self.detector.state(),
+            "calibration": self.calibration.state(),
+            "healthy": self.healthy.state(),
+        }
+        return {f"{name}.{key}": value for name, state in parts.items() for key, value in state.items()}
+
+    @classmethod
+    def restore(
+        cls, state: Mapping[str, Tensor], front_end: FrontEnd, window_s: float, context: int, detector: str
+    ) -> Model:
+        """From its state and settings; raises ValueError where they do not fit together."""
+        return cls(
+            front_end=front_end,
+            window_s=window_s,
+            context_windows=context,
+            detector=detector_named(detector).restore(part(state, "detector")),
+            calibration=Calibration.restore(part(state, "calibration")),
+            healthy=Healthy.restore(part(state, "healthy"), front_end.mels),
+        )
+
+
+@torch.inference_mode()
+def fit_model(
+    clips: Sequence[Clip],
+    *,
+    rate: int = 16_000,
+    window_s: float = 2.0,
+    detector: str | None = None,
+    grouped: bool = False,
+    seed: int = 0,
+) -> Model:
+    """Learn from healthy recordings and calibrate out of fold, recordings never split.
+
+    grouped says that the clips' recordings are the true groups; else recordings of over two minutes are cut into blocks
+    of 60 s that count as recordings. At most 1,000 contexts are learned from, drawn with `seed`. Raises
+    ValueError, with the remedy, for fewer than three recordings (or blocks), and for clips that are not sound.
+    """
+    front_end = FrontEnd.at(rate)
+    size = round(window_s * rate)
+    fresh = new_detector(detector or DEFAULT)
+    wanted = context_windows(fresh.context_s, window_s)
+    chosen = choose_contexts(clips, size, rate, wanted, grouped=grouped, seed=seed)
+    if chosen.recordings < 3:
+        raise ValueError(
+            f"{chosen.recordings} healthy recordings, at least 3 are needed: add recordings, or one of 3 min"
+        )
+    evidence, groups = hear(clips, chosen, front_end, size)
+    statistic = fresh.cross_fit(evidence, groups)
+    return Model(
+        front_end=front_end,
+        window_s=window_s,
+        context_windows=chosen.context,
+        detector=fresh,
+        calibration=calibrate(statistic, groups),
+        healthy=Healthy.of(evidence),
+        notes=chosen.notes,
+    )

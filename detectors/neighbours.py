@@ -1,0 +1,89 @@
+"""Distance to the nearest healthy context, in units of how far apart healthy contexts lie there.
+
+Local density normalisation after Wilkinghoff et al., "Keeping the Balance: Anomaly Score Calculation for Domain
+Generalization" (ICASSP 2025): a rare background has few and distant neighbours, and would otherwise always look odd.
+Here the distance is divided by the square root of the local radius, half-way between no normalisation and theirs:
+with a dozen recordings a radius is itself a guess.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from detectors.base import CONTEXT_S, Evidence
+from detectors.folds import groups_of, out_of_fold
+from detectors.statistics import band_floors, band_statistics, require
+
+NEIGHBOURS = 5  # whose mean distance is the radius around a healthy context
+_POWER = 0.5
+_LEAST_RADIUS = 1e-3  # dB; identical recordings would give a radius of 0
+
+
+class Neighbours:
+    """Nearest healthy context by the band statistics, in dB; a gain does not change it."""
+
+    name = "neighbours"
+    context_s = CONTEXT_S
+
+    def __init__(self) -> None:
+        self._known = torch.empty(0, 0, dtype=torch.float64)  # [healthy, feature]
+        self._scale = torch.empty(0, dtype=torch.float64)  # [healthy]
+
+    @staticmethod
+    def statistic(evidence: Evidence) -> Tensor:
+        """The numbers [batch, feature] in dB that distances are between."""
+        return band_statistics(evidence)
+
+    def fit(self, healthy: Evidence, groups: Tensor | None = None) -> Self:
+        """Keep the healthy contexts; radii are to contexts of other recordings. ValueError for fewer than two."""
+        groups = groups_of(healthy, groups)
+        if int(groups.max()) < 1:
+            raise ValueError("healthy sound comes from fewer than two recordings: give at least two")
+        self._known = self.statistic(healthy)
+        apart = torch.cdist(self._known, self._known)  # [healthy, healthy]
+        apart[groups[:, None] == groups[None, :]] = torch.inf
+        nearest = apart.topk(min(NEIGHBOURS, len(groups) - 1), largest=False).values
+        nearest = torch.where(nearest.isinf(), nearest[:, :1], nearest)  # fewer strangers than NEIGHBOURS
+        self._scale = nearest.mean(1).clamp_min(_LEAST_RADIUS) ** _POWER
+        return self
+
+    def cross_fit(self, healthy: Evidence, groups: Tensor | None = None) -> Tensor:
+        """`fit`, and the out-of-fold statistic [batch] of every healthy context."""
+        statistic = out_of_fold(type(self), healthy, groups)
+        self.fit(healthy, groups)
+        return statistic
+
+    def score(self, evidence: Evidence) -> Tensor:
+        """The smallest normalised distance [batch]."""
+        # Not by matrix product: that loses digits near 0, and a recording must be at distance 0 from itself.
+        values = self.statistic(evidence)
+        distance = torch.cdist(values, self._known, compute_mode="donot_use_mm_for_euclid_dist")
+        return (distance / self._scale).amin(1)
+
+    def state(self) -> Mapping[str, Tensor]:
+        """The known contexts [healthy, feature] and their scale [healthy]."""
+        return {"known": self._known, "scale": self._scale}
+
+    @classmethod
+    def restore(cls, state: Mapping[str, Tensor]) -> Self:
+        """From its state; raises ValueError where that does not fit together."""
+        require(state, known=(None, None))
+        require(state, scale=(len(state["known"]),))
+        self = cls()
+        self._known, self._scale = state["known"], state["scale"]
+        return self
+
+
+class FloorNeighbours(Neighbours):
+    """The same by the bands' floors: what is heard when the background pauses."""
+
+    name = "floor-neighbours"
+
+    @staticmethod
+    def statistic(evidence: Evidence) -> Tensor:
+        """The bands' floors [batch, mel] in dB."""
+        return band_floors(evidence)

@@ -1,0 +1,88 @@
+"""What a context sounds like in few numbers per mel band: its level, how that varies, and its floor.
+
+Every statistic leaves out the context's own mean level, so a gain changes none of them: a microphone that was moved
+or turned up is no fault, and loudness is reported beside the score, not inside it. Weights are the confidence
+(missing-feature idea: Cooke et al., Speech Communication 34, 2001): what a separator does not believe does not count.
+A band that nothing is believed of falls back on all of its frames.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from detectors.base import Evidence
+
+FLOOR_SHARE = 0.1  # of the time a band is quieter than its floor
+_LEAST = 1e-4  # a weight that only matters where all others are 0
+
+
+def weights(evidence: Evidence) -> Tensor:
+    """The confidence as weights above 0 [batch, mel, frame]."""
+    return evidence.confidence + _LEAST
+
+
+def band_means(evidence: Evidence) -> Tensor:
+    """Weighted mean level of every band in dB [batch, mel]; a gain does move this one."""
+    weight = weights(evidence)
+    return (weight * evidence.log_mel).sum(-1) / weight.sum(-1)
+
+
+def band_statistics(evidence: Evidence) -> Tensor:
+    """Weighted mean (less the mean over bands) and standard deviation in dB of every band [batch, 2 * mel], float64."""
+    weight = weights(evidence)
+    total = weight.sum(-1)  # [batch, mel]
+    mean = (weight * evidence.log_mel).sum(-1) / total
+    off = evidence.log_mel - mean[:, :, None]
+    deviation = (weight * off.square_()).sum(-1).div_(total).sqrt_()
+    return torch.cat([mean - mean.mean(1, keepdim=True), deviation], dim=1).double()
+
+
+def band_floors(evidence: Evidence) -> Tensor:
+    """The level that every band stays under for a tenth of the time, less their mean [batch, mel], float64.
+
+    A steady machine under a fluctuating background is what remains when the background pauses (minimum statistics:
+    Martin, IEEE Trans. Speech and Audio Processing 9(5), 2001).
+    """
+    even = (evidence.confidence == evidence.confidence[:, :1, :1]).all(-1).all(-1)  # [batch], each row for itself
+    floor = evidence.log_mel.new_empty(evidence.log_mel.shape[:2])  # [batch, mel]
+    if bool(even.any()):  # raw sound: the same value without sorting, four times as fast
+        place = max(1, math.ceil(FLOOR_SHARE * evidence.log_mel.shape[-1]))
+        floor[even] = evidence.log_mel[even].kthvalue(place, -1).values
+    if not bool(even.all()):
+        floor[~even] = _weighted_floor(evidence.rows(torch.nonzero(~even).squeeze(1)))
+    return (floor - floor.mean(1, keepdim=True)).double()
+
+
+def _weighted_floor(evidence: Evidence) -> Tensor:
+    level, order = evidence.log_mel.sort(-1)
+    weight = weights(evidence).double().gather(-1, order).cumsum(-1)  # [batch, mel, frame]
+    place = (weight < FLOOR_SHARE * weight[..., -1:]).sum(-1, keepdim=True)
+    return level.gather(-1, place.clamp_max(level.shape[-1] - 1)).squeeze(-1)
+
+
+def robust_spread(values: Tensor, *, least: float) -> tuple[Tensor, Tensor]:
+    """Median and spread over the first dimension; the spread is that of a normal law with the same MAD.
+
+    Where over half of the values are the same the MAD is 0: `least` stands in.
+    """
+    centre = values.quantile(0.5, dim=0)
+    return centre, ((values - centre).abs().quantile(0.5, dim=0) * 1.4826).clamp_min(least)
+
+
+def require(state: Mapping[str, Tensor], **shapes: tuple[int | None, ...]) -> None:
+    """Raise ValueError unless `state` has these tensors with these shapes (None: any length, but at least 1)."""
+    for name, shape in shapes.items():
+        tensor = state.get(name)
+        if tensor is None:
+            raise ValueError(f"tensor {name} is missing")
+        fits = tensor.ndim == len(shape) and all(
+            have >= 1 if want is None else have == want for have, want in zip(tensor.shape, shape, strict=True)
+        )
+        if not fits:
+            raise ValueError(f"tensor {name} has shape {tuple(tensor.shape)}, allowed is {shape}")
+        if not bool(torch.isfinite(tensor).all()):
+            raise ValueError(f"tensor {name} holds values that are not finite")
