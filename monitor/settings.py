@@ -96,6 +96,13 @@ class Alarms(_Part):
     webhook: str = ""
 
 
+class Evidence(_Part):
+    """How long clips of alarms are kept, and how much room they may take; the oldest go first."""
+
+    keep_days: float = Field(90.0, gt=0.0)
+    keep_mb: int = Field(2_000, ge=1)
+
+
 class Web(_Part):
     """Where the page and the metrics are served."""
 
@@ -165,6 +172,7 @@ class Line(_Part):
     broker: BrokerSettings = BrokerSettings()
     chain: Chain = Chain()
     alarms: Alarms = Alarms()
+    evidence: Evidence = Evidence()
     web: Web = Web()
     machine: tuple[Machine, ...] = Field(min_length=1)
 
