@@ -15,7 +15,7 @@
     key       the machine's id
     value     {"v": 1, ...} and the field names of `records.WindowScore`, `records.Alert`, `dead.DeadLetter`
         times are whole numbers of ns since 1970; NaN is null, the infinities are "inf" and "-inf";
-        sets and tuples are lists; `DeadLetter.value` is base64 of the message's value, or null
+        sets and tuples are lists; `DeadLetter.value` is base64 of the message's value
 
 Readers ignore JSON fields and headers that they do not know and refuse a `v` that they do not know. `(mic, session,
 sequence)` names a window for ever: a second score with the same identity is a repetition, not another window.
@@ -54,6 +54,7 @@ from streams.records import FLAGS, Alert, AudioWindow, Flag, WindowScore
 __all__ = [
     "VERSION",
     "CodecError",
+    "DeadLetter",
     "Wire",
     "decode_alert",
     "decode_dead",
@@ -197,9 +198,12 @@ def decode_alert(message: Message) -> Alert:
 
 def encode_dead(letter: DeadLetter) -> tuple[str, bytes]:
     """Key and value of a dead letter, cut so that it always fits: first the value goes, then the headers."""
-    letter = dataclasses.replace(letter, detail=letter.detail[:4_000])
-    bare = dataclasses.replace(letter, value=None, headers={}, key=letter.key[:200], source=letter.source[:4_000])
-    for candidate in (letter, dataclasses.replace(letter, value=None), bare):
+    detail, source = _shown(letter.detail[:4_000]), _shown(letter.source)
+    letter = dataclasses.replace(letter, detail=detail, source=source)
+    without = f"{letter.detail} (its {len(letter.value)} bytes are not kept here: see its offset)"
+    small = dataclasses.replace(letter, value=b"", detail=without)
+    bare = dataclasses.replace(small, headers={}, key=letter.key[:200], source=letter.source[:4_000])
+    for candidate in (letter, small, bare):
         key, value = candidate.machine[:200], write(candidate, _DEAD, VERSION)
         if len(key.encode()) + len(value) <= MAX_MESSAGE_BYTES:
             break
@@ -232,6 +236,11 @@ def _pcm(samples: NDArray[np.float32]) -> bytes:
     scaled = np.rint(samples * np.float32(FULL_SCALE))
     pcm: bytes = np.minimum(scaled, FULL_SCALE - 1).astype(DTYPE).tobytes()  # +1.0 is one step beyond int16
     return pcm
+
+
+def _shown(text: str) -> str:
+    """A file name or an error's words as valid Unicode: bytes that are none stay readable as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _is_utf8(text: str) -> bool:

@@ -21,8 +21,8 @@ class DeadLetter:
 
     `reason` is a short code of a fixed list (it becomes a metric's label), `detail` is for people. `topic`,
     `partition`, `offset` say where a message lay; `source` names the file where there never was a message (topic is
-    then empty, partition and offset are -1). `value` is the message's value, None where it is too large to be kept
-    twice: it then lies at its offset until retention takes it. `at_ns` is UTC.
+    then empty, partition and offset are -1). `value` is the message's value; it is empty for a file, and where it is
+    too large to be kept twice: it then lies at its offset until retention takes it. `at_ns` is UTC.
     """
 
     reason: str
@@ -34,7 +34,7 @@ class DeadLetter:
     source: str = ""
     key: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
-    value: bytes | None = None
+    value: bytes = b""
 
     def __post_init__(self) -> None:
         if not _REASON.fullmatch(self.reason):

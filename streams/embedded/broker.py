@@ -93,8 +93,10 @@ class EmbeddedBroker:
             raise failed
 
     def _adopt(self, child: Child) -> Child:
-        self._children.append(child)
+        with self._lock:
+            self._children.append(child)
         return child
 
     def _forget(self, child: object) -> None:
-        self._children = [one for one in self._children if one is not child]
+        with self._lock:
+            self._children = [one for one in self._children if one is not child]
