@@ -10,3 +10,36 @@ A table of contents:
 The promise: what is wrong with one source becomes an event of that source, never an exception that stops another; and
 a recording counts as taken only after its windows were accepted.
 """
+
+from streams.capture.base import (
+    IDLE,
+    REJECT_REASONS,
+    STALL_REASONS,
+    Clock,
+    Counts,
+    Event,
+    Idle,
+    Rejected,
+    Source,
+    SourceError,
+    Stalled,
+    SystemClock,
+)
+from streams.capture.opening import SCHEMES, open_source
+
+__all__ = [
+    "IDLE",
+    "REJECT_REASONS",
+    "SCHEMES",
+    "STALL_REASONS",
+    "Clock",
+    "Counts",
+    "Event",
+    "Idle",
+    "Rejected",
+    "Source",
+    "SourceError",
+    "Stalled",
+    "SystemClock",
+    "open_source",
+]

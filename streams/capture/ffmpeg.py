@@ -1,8 +1,9 @@
 """Whatever ffmpeg reads: `ffmpeg:rtsp://user:secret@camera/stream`, `ffmpeg:/srv/recording.mkv`.
 
 A URL is a live stream: its ffmpeg is started again when it ends or falls silent, as a new session with the gap
-measured. A path is a recording: it is read once, on a time line that starts now. Credentials in URLs are masked wherever a
-URL is shown; the process list of the machine shows them all the same, since ffmpeg takes its input as an argument.
+measured. A path is a recording: it is read once, on a time line that starts now. Credentials in URLs are masked
+wherever a URL is shown; the process list of the machine shows them all the same, since ffmpeg takes its input as an
+argument.
 """
 
 from __future__ import annotations

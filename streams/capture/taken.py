@@ -21,6 +21,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TextIO
 
+_SPARE = 1_000
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -40,8 +42,8 @@ class Entry:
 class Taken:
     """The memory at `path`; None remembers until the process ends only.
 
-    Its size is that of the folder: `forget_absent` drops what is not there any more. Raises OSError where `path` cannot
-    be written.
+    Its size is that of the folder and some: `forget_absent` drops what is not there any more. Raises OSError where
+    `path` cannot be written.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -74,12 +76,11 @@ class Taken:
             self._keep(entry)
 
     def forget_absent(self, names: set[str]) -> None:
-        """Drop what is not among `names`."""
-        for name in [name for name in self._entries if name not in names]:
-            entry = self._entries.pop(name)
-            if self._by_hash.get(entry.hash) == name:
-                del self._by_hash[entry.hash]
-        if self.path is not None and self._lines > 2 * len(self._entries) + 1_000:
+        """Drop what is not among `names`, once that is much: a file that was renamed is known by its content."""
+        if len(self._entries) > 2 * len(names) + _SPARE:
+            self._entries = {name: entry for name, entry in self._entries.items() if name in names}
+            self._by_hash = {entry.hash: name for name, entry in self._entries.items() if entry.hash}
+        if self.path is not None and self._lines > 2 * len(self._entries) + _SPARE:
             with suppress(OSError):  # a full disk: it stays long, and is tried again
                 self._rewrite(self.path)
 
