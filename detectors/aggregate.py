@@ -41,15 +41,21 @@ def cut(samples: Tensor, size: int) -> Tensor:
     return samples[: count * size].reshape(count, size) if count else samples[None]
 
 
+def context_starts(count: int, context: int) -> list[int]:
+    """The first windows of contexts half a context apart that cover `count` windows, the last ones included."""
+    last = count - context
+    return sorted({*range(0, last + 1, (context + 1) // 2), last}) if last >= 0 else []
+
+
 def clip_evidence(samples: Tensor, front_end: FrontEnd, size: int, context: int) -> Evidence:
-    """Every full context of a recording [time], one window apart; a shorter recording gives one of all it has.
+    """Contexts half a context apart that cover a recording [time]; a shorter recording gives one of all it has.
 
     Raises ValueError for sound shorter than one frame.
     """
     features = front_end(cut(samples, size))
     context = min(context, len(features))
     rows = [features.row(number) for number in range(len(features))]
-    return join([rows[start : start + context] for start in range(len(rows) - context + 1)])
+    return join([rows[start : start + context] for start in context_starts(len(rows), context)])
 
 
 def _mean(statistic: Tensor) -> Tensor:

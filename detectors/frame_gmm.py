@@ -17,7 +17,7 @@ from torch import Tensor
 
 from detectors.base import CONTEXT_S, Evidence
 from detectors.folds import groups_of, out_of_fold
-from detectors.statistics import band_means, require, weights
+from detectors.statistics import require, weights
 
 COMPONENTS = 8
 _FRAMES = 6000  # enough for 8 x 128 means; more only takes longer
@@ -26,7 +26,7 @@ _BATCH = 32  # contexts at a time: [context, component, frame] stays small
 
 
 class FrameGmm:
-    """Mean negative log-likelihood of a context's frames, less the context's mean level: a gain does not change it."""
+    """Mean negative log-likelihood of a context's frames."""
 
     name = "frame-gmm"
     context_s = CONTEXT_S
@@ -42,7 +42,7 @@ class FrameGmm:
         from sklearn.mixture import GaussianMixture
 
         groups_of(healthy, groups)
-        frames = _level(healthy).transpose(1, 2).reshape(-1, healthy.log_mel.shape[1])  # [frame, mel]
+        frames = healthy.log_mel.transpose(1, 2).reshape(-1, healthy.log_mel.shape[1])  # [frame, mel]
         if len(frames) < 2 * COMPONENTS:
             raise ValueError(f"{len(frames)} healthy frames are too few: give at least {2 * COMPONENTS}")
         drawn = np.random.default_rng(0).permutation(len(frames))[:_FRAMES]
@@ -69,7 +69,7 @@ class FrameGmm:
         return torch.cat([self._score(evidence.rows(part)) for part in parts])
 
     def _score(self, evidence: Evidence) -> Tensor:
-        level, weight = _level(evidence), weights(evidence)  # [batch, mel, frame]
+        level, weight = evidence.log_mel, weights(evidence)  # [batch, mel, frame]
         precision = self._variance.reciprocal().float()  # [component, mel]
         mean = self._mean.float()
         # sum over bands of w (x - m)^2 / v, opened up into three products
@@ -95,8 +95,3 @@ class FrameGmm:
         self = cls()
         self._log_weight, self._mean, self._variance = state["log_weight"], state["mean"], state["variance"]
         return self
-
-
-def _level(evidence: Evidence) -> Tensor:
-    """The frames less the context's mean level [batch, mel, frame] in dB."""
-    return evidence.log_mel - band_means(evidence).mean(1)[:, None, None]

@@ -2,7 +2,8 @@
 
 A window gives the frames that lie wholly inside it, without padding, so nothing depends on its neighbours and each
 window's frames can be kept. Settings follow the baseline of DCASE 2020-2025 Task 2 (64 ms Hann windows, half
-overlapping, 128 Slaney mel bands, dB). A model stores its front end's settings and version, and depends on them.
+overlapping, 128 mel bands, dB), on the HTK scale. A model depends on its front end's settings and version, and keeps
+them.
 """
 
 from __future__ import annotations
@@ -129,20 +130,19 @@ class FrontEnd:
 def mel_edges(front_end: FrontEnd) -> Tensor:
     """The corner frequencies in Hz [mel + 2] of the triangular bands: band i reaches from i to i + 2, peak at i + 1.
 
-    Slaney's scale (Auditory Toolbox, 1998): linear to 1 kHz, then 27 steps to every factor of 6.4.
+    mel = 2595 log10(1 + Hz / 700) (O'Shaughnessy, Speech Communication, 1987; HTK): at 16 kHz the lowest bands are as
+    narrow as one bin of the FFT, where shafts and mains hum; Slaney's scale is twice as wide there.
     """
-    step, knee, ratio = 200.0 / 3.0, 1000.0, math.log(6.4) / 27.0
-    top = front_end.rate / 2
-    highest = top / step if top < knee else knee / step + math.log(top / knee) / ratio
+    highest = 2595.0 * math.log10(1.0 + front_end.rate / 2 / 700.0)
     mel = torch.linspace(0.0, highest, front_end.mels + 2, dtype=torch.float64)
-    return torch.where(mel < knee / step, mel * step, knee * torch.exp(ratio * (mel - knee / step)))
+    return 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
 
 
 @functools.lru_cache(maxsize=8)
 def mel_matrix(front_end: FrontEnd, device: torch.device) -> Tensor:
-    """Weights [bin, mel] of the triangular bands, each of area 1 per Hz (Slaney's normalisation)."""
+    """Weights [bin, mel] of the triangular bands, each 1 at its peak."""
     edges = mel_edges(front_end)
     low, centre, high = edges[:-2], edges[1:-1], edges[2:]
     bins = torch.linspace(0.0, front_end.rate / 2, front_end.n_fft // 2 + 1, dtype=torch.float64)[:, None]
     triangles = torch.minimum((bins - low) / (centre - low), (high - bins) / (high - centre)).clamp_min(0.0)
-    return (triangles * (2.0 / (high - low))).float().to(device)  # [bin, mel]
+    return triangles.float().to(device)  # [bin, mel]

@@ -15,20 +15,22 @@ import torch
 from torch import Tensor
 
 from detectors.base import CONTEXT_S, Detector, Evidence
+from detectors.frame_gmm import FrameGmm
 from detectors.mahalanobis import Mahalanobis
 from detectors.neighbours import FloorNeighbours, Neighbours
 from detectors.statistics import require
 
-MEMBERS: tuple[type[Mahalanobis] | type[Neighbours] | type[FloorNeighbours], ...] = (
+MEMBERS: tuple[type[Mahalanobis] | type[Neighbours] | type[FloorNeighbours] | type[FrameGmm], ...] = (
     Mahalanobis,
     Neighbours,
     FloorNeighbours,
+    FrameGmm,
 )
 _NORMAL_90 = 1.2816  # the normal law's 90% quantile
 
 
 class Fusion:
-    """Mean of the members' robust z-scores; a gain does not change it."""
+    """Mean of the members' robust z-scores."""
 
     name = "fusion"
     context_s = CONTEXT_S

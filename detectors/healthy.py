@@ -19,7 +19,7 @@ _HALF = 0.5  # the range reaches as far as the departure keeps half of its heigh
 
 @dataclass(frozen=True, slots=True)
 class Healthy:
-    """Per band, gain left out: median and spread of the contexts' means and of single frames, in dB.
+    """Per band: median and spread of the contexts' means and of single frames, in dB.
 
     mean, mean_spread, frame, frame_spread [mel]; level_dbfs: the healthy contexts' median level.
     """
@@ -33,11 +33,10 @@ class Healthy:
     @classmethod
     def of(cls, healthy: Evidence) -> Healthy:
         """From healthy contexts; frames are thinned evenly where there are many."""
-        means = _shape(band_means(healthy))
-        mean, mean_spread = robust_spread(means.double(), least=_LEAST_DB)
-        level = healthy.log_mel - band_means(healthy).mean(1)[:, None, None]
-        step = max(1, level.shape[0] * level.shape[2] // 20_000)
-        frames = level.transpose(1, 2).reshape(-1, level.shape[1])[::step]
+        mean, mean_spread = robust_spread(band_means(healthy).double(), least=_LEAST_DB)
+        contexts, mels, count = healthy.log_mel.shape
+        step = max(1, contexts * count // 20_000)
+        frames = healthy.log_mel.transpose(1, 2).reshape(-1, mels)[::step]
         frame, frame_spread = robust_spread(frames.double(), least=_LEAST_DB)
         power = (10.0 ** (healthy.level_dbfs.double() / 10.0)).mean(1)
         return cls(mean, mean_spread, frame, frame_spread, float(10.0 * power.log10().quantile(0.5)))
@@ -48,7 +47,7 @@ class Healthy:
         edges_hz [mel + 1] are the borders between bands. The range surrounds the band whose mean level departs by the
         most healthy spreads, and reaches as far as half of that, in the same direction.
         """
-        off = _shape(band_means(evidence)).double() - self.mean  # [batch, mel]
+        off = band_means(evidence).double() - self.mean  # [batch, mel]
         odd = (off / self.mean_spread)[:, None, :]
         odd = torch.nn.functional.avg_pool1d(odd, _SMOOTH, 1, _SMOOTH // 2, count_include_pad=False)[:, 0]
         peak = odd.abs().argmax(1, keepdim=True)  # [batch, 1]
@@ -64,8 +63,7 @@ class Healthy:
 
     def heat(self, evidence: Evidence) -> Tensor:
         """How many healthy spreads every band of every frame departs [batch, mel, frame]."""
-        level = evidence.log_mel - band_means(evidence).mean(1)[:, None, None]
-        return ((level - self.frame[:, None]) / self.frame_spread[:, None]).float()
+        return ((evidence.log_mel - self.frame[:, None]) / self.frame_spread[:, None]).float()
 
     def state(self) -> Mapping[str, Tensor]:
         """As tensors [mel], and level [1]."""
@@ -85,7 +83,3 @@ class Healthy:
             raise ValueError("a spread is not above 0")
         mean, mean_spread, frame, frame_spread = (state[key] for key in _KEYS)
         return cls(mean, mean_spread, frame, frame_spread, float(state["level"][0]))
-
-
-def _shape(means: Tensor) -> Tensor:
-    return means - means.mean(1, keepdim=True)

@@ -14,11 +14,15 @@ from torch import Tensor
 
 from detectors.base import CONTEXT_S, Evidence
 from detectors.folds import groups_of, out_of_fold
-from detectors.statistics import band_statistics, require
+from detectors.statistics import band_statistics, require, standardise
 
 
 class Mahalanobis:
-    """Mahalanobis distance of the band statistics to their healthy mean; a gain does not change it."""
+    """Mahalanobis distance of the band statistics to their healthy mean, after standardising.
+
+    Without standardising, Ledoit and Wolf's target, a multiple of the identity, would pull steady bands towards those
+    that vary.
+    """
 
     name = "mahalanobis"
     context_s = CONTEXT_S
@@ -34,12 +38,11 @@ class Mahalanobis:
         groups_of(healthy, groups)
         if len(healthy) < 2:
             raise ValueError(f"{len(healthy)} healthy contexts are too few for a covariance: give two or more")
-        values = band_statistics(healthy)
-        self._mean = values.mean(0)
+        self._mean, scale, values = standardise(band_statistics(healthy))
         covariance = torch.from_numpy(LedoitWolf().fit(values.numpy()).covariance_)
-        # Bands without any variance (identical recordings) would make the matrix singular: 0.01 dB is nothing.
-        covariance = covariance + 1e-4 * torch.eye(len(covariance), dtype=torch.float64)
-        self._whiten = torch.linalg.cholesky(torch.linalg.inv(covariance))
+        # Identical recordings have no variance at all and would make the matrix singular.
+        covariance = covariance + 1e-6 * torch.eye(len(covariance), dtype=torch.float64)
+        self._whiten = torch.linalg.cholesky(torch.linalg.inv(covariance)) / scale[:, None]
         return self
 
     def cross_fit(self, healthy: Evidence, groups: Tensor | None = None) -> Tensor:

@@ -27,7 +27,7 @@ class Scored(NamedTuple):
     """What a model says of contexts [batch]; higher is more abnormal.
 
     statistic is uncalibrated, score = -log10 p, extrapolated says that p is beyond what healthy recordings can
-    count; band_hz [batch, 2] and band_db [batch]: where the sound departs most from healthy, in its shape.
+    count; band_hz [batch, 2] and band_db [batch]: where the sound departs most from healthy.
     """
 
     statistic: Tensor

@@ -16,21 +16,22 @@ from torch import Tensor
 
 from detectors.base import CONTEXT_S, Evidence
 from detectors.folds import groups_of, out_of_fold
-from detectors.statistics import band_floors, band_statistics, require
+from detectors.statistics import band_floors, band_statistics, require, standardise
 
 NEIGHBOURS = 5  # whose mean distance is the radius around a healthy context
 _POWER = 0.5
-_LEAST_RADIUS = 1e-3  # dB; identical recordings would give a radius of 0
+_LEAST_RADIUS = 1e-3  # identical recordings would give a radius of 0
 
 
 class Neighbours:
-    """Nearest healthy context by the band statistics, in dB; a gain does not change it."""
+    """Nearest healthy context by the band statistics, each in units of its healthy deviation."""
 
     name = "neighbours"
     context_s = CONTEXT_S
 
     def __init__(self) -> None:
-        self._known = torch.empty(0, 0, dtype=torch.float64)  # [healthy, feature]
+        self._mean = self._unit = torch.empty(0, dtype=torch.float64)  # [feature], dB
+        self._known = torch.empty(0, 0, dtype=torch.float64)  # [healthy, feature], in units
         self._scale = torch.empty(0, dtype=torch.float64)  # [healthy]
 
     @staticmethod
@@ -43,7 +44,7 @@ class Neighbours:
         groups = groups_of(healthy, groups)
         if int(groups.max()) < 1:
             raise ValueError("healthy sound comes from fewer than two recordings: give at least two")
-        self._known = self.statistic(healthy)
+        self._mean, self._unit, self._known = standardise(self.statistic(healthy))
         apart = torch.cdist(self._known, self._known)  # [healthy, healthy]
         apart[groups[:, None] == groups[None, :]] = torch.inf
         nearest = apart.topk(min(NEIGHBOURS, len(groups) - 1), largest=False).values
@@ -60,20 +61,22 @@ class Neighbours:
     def score(self, evidence: Evidence) -> Tensor:
         """The smallest normalised distance [batch]."""
         # Not by matrix product: that loses digits near 0, and a recording must be at distance 0 from itself.
-        values = self.statistic(evidence)
+        values = (self.statistic(evidence) - self._mean) / self._unit
         distance = torch.cdist(values, self._known, compute_mode="donot_use_mm_for_euclid_dist")
         return (distance / self._scale).amin(1)
 
     def state(self) -> Mapping[str, Tensor]:
-        """The known contexts [healthy, feature] and their scale [healthy]."""
-        return {"known": self._known, "scale": self._scale}
+        """The mean and unit [feature], the known contexts [healthy, feature] and their scale [healthy]."""
+        return {"mean": self._mean, "unit": self._unit, "known": self._known, "scale": self._scale}
 
     @classmethod
     def restore(cls, state: Mapping[str, Tensor]) -> Self:
         """From its state; raises ValueError where that does not fit together."""
         require(state, known=(None, None))
-        require(state, scale=(len(state["known"]),))
+        count, features = state["known"].shape
+        require(state, scale=(count,), mean=(features,), unit=(features,))
         self = cls()
+        self._mean, self._unit = state["mean"], state["unit"]
         self._known, self._scale = state["known"], state["scale"]
         return self
 

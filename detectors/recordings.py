@@ -1,6 +1,6 @@
 """Training sound to contexts, with bounded memory: which contexts are used, and which recording each belongs to.
 
-Contexts start half a context or more apart. A recording of over two minutes is cut into blocks of 60 s that count as
+Contexts start half a context apart. A recording of over two minutes is cut into blocks of 60 s that count as
 recordings of their own: neighbouring blocks still resemble each other more than separate recordings would, so
 their number flatters, and the model card says so.
 """
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from detectors.aggregate import cut, join
+from detectors.aggregate import context_starts, cut, join
 from detectors.base import Evidence
 from detectors.frontend import FrontEnd
 
@@ -124,13 +124,12 @@ def _block_names(
 
 
 def _spans(windows: Sequence[int], names: Sequence[Sequence[str]], context: int) -> list[_Named]:
-    """Contexts half a context or more apart, none across a block's border."""
-    hop = (context + 1) // 2
+    """Contexts half a context apart, none across a block's border."""
     spans: list[_Named] = []
     for clip in range(len(windows)):
         for name, numbers in groupby(range(windows[clip]), key=lambda number: names[clip][number]):
             block = list(numbers)
-            starts = range(block[0], block[-1] + 2 - context, hop)
+            starts = [block[0] + start for start in context_starts(len(block), context)]
             spans += [(clip, start, start + context, name) for start in starts]
     return spans
 

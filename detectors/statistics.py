@@ -1,9 +1,9 @@
 """What a context sounds like in few numbers per mel band: its level, how that varies, and its floor.
 
-Every statistic leaves out the context's own mean level, so a gain changes none of them: a microphone that was moved
-or turned up is no fault, and loudness is reported beside the score, not inside it. Weights are the confidence
-(missing-feature idea: Cooke et al., Speech Communication 34, 2001): what a separator does not believe does not count.
-A band that nothing is believed of falls back on all of its frames.
+Levels are absolute. Under a background the bands that the machine fills keep their level, while the mean over bands
+follows the background: taking that mean away would carry the background into every band. So a gain of the microphone is
+heard, up and down alike. Weights are the confidence (missing-feature idea: Cooke et al., Speech Communication 34,
+2001): what a separator does not believe does not count. A band that nothing is believed of falls back on all frames.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from torch import Tensor
 from detectors.base import Evidence
 
 FLOOR_SHARE = 0.1  # of the time a band is quieter than its floor
+_LEAST_SCALE = 1e-3  # dB
 _LEAST = 1e-4  # a weight that only matters where all others are 0
 
 
@@ -32,17 +33,17 @@ def band_means(evidence: Evidence) -> Tensor:
 
 
 def band_statistics(evidence: Evidence) -> Tensor:
-    """Weighted mean (less the mean over bands) and standard deviation in dB of every band [batch, 2 * mel], float64."""
+    """Weighted mean and standard deviation in dB of every band [batch, 2 * mel], float64."""
     weight = weights(evidence)
     total = weight.sum(-1)  # [batch, mel]
     mean = (weight * evidence.log_mel).sum(-1) / total
     off = evidence.log_mel - mean[:, :, None]
     deviation = (weight * off.square_()).sum(-1).div_(total).sqrt_()
-    return torch.cat([mean - mean.mean(1, keepdim=True), deviation], dim=1).double()
+    return torch.cat([mean, deviation], dim=1).double()
 
 
 def band_floors(evidence: Evidence) -> Tensor:
-    """The level that every band stays under for a tenth of the time, less their mean [batch, mel], float64.
+    """The level that every band stays under for a tenth of the time [batch, mel] in dB, float64.
 
     A steady machine under a fluctuating background is what remains when the background pauses (minimum statistics:
     Martin, IEEE Trans. Speech and Audio Processing 9(5), 2001).
@@ -54,7 +55,7 @@ def band_floors(evidence: Evidence) -> Tensor:
         floor[even] = evidence.log_mel[even].kthvalue(place, -1).values
     if not bool(even.all()):
         floor[~even] = _weighted_floor(evidence.rows(torch.nonzero(~even).squeeze(1)))
-    return (floor - floor.mean(1, keepdim=True)).double()
+    return floor.double()
 
 
 def _weighted_floor(evidence: Evidence) -> Tensor:
@@ -71,6 +72,16 @@ def robust_spread(values: Tensor, *, least: float) -> tuple[Tensor, Tensor]:
     """
     centre = values.quantile(0.5, dim=0)
     return centre, ((values - centre).abs().quantile(0.5, dim=0) * 1.4826).clamp_min(least)
+
+
+def standardise(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean and scale [feature] of healthy values [healthy, feature], and the values in these units.
+
+    A band that never moves (all silence, an empty band) keeps its unit of 1 dB rather than a scale of 0.
+    """
+    mean, scale = values.mean(0), values.std(0, correction=0)
+    scale = torch.where(scale > _LEAST_SCALE, scale, 1.0)
+    return mean, scale, (values - mean) / scale
 
 
 def require(state: Mapping[str, Tensor], **shapes: tuple[int | None, ...]) -> None:
