@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO_DIR ?= factory-ear-demo
 
-.PHONY: demo test lint format bench lock system-packages clean
+.PHONY: demo test lint format bench kafka kafka-stop lock system-packages clean
 
 demo: $(INSTALLED)
 	$(BIN)/factory-ear demo --dir $(DEMO_DIR) $(if $(SERVE),--serve)
@@ -24,6 +24,13 @@ format: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks
+
+# A real Apache Kafka on 127.0.0.1:9092 from Maven Central (KAFKA_PORT, KAFKA_DATA: see deploy/kafka/kafka.sh).
+kafka:
+	@deploy/kafka/kafka.sh start
+
+kafka-stop:
+	@deploy/kafka/kafka.sh stop
 
 $(INSTALLED): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'

@@ -16,6 +16,7 @@ from streams.contract import (
     TopicSpec,
     partition_of,
 )
+from streams.security import Security
 
 __all__ = [
     "MAX_MESSAGE_BYTES",
@@ -26,6 +27,7 @@ __all__ = [
     "Message",
     "MessageTooLarge",
     "Producer",
+    "Security",
     "StorageFull",
     "TopicPartition",
     "TopicSpec",
@@ -34,11 +36,14 @@ __all__ = [
 ]
 
 
-def open_broker(url: str, *, lease_s: float = 30.0, min_free_bytes: int = 0) -> Broker:
+def open_broker(
+    url: str, *, lease_s: float = 30.0, min_free_bytes: int = 0, security: Security | None = None
+) -> Broker:
     """The broker at `url`: `embedded:DIR` or `kafka://host:port`. Raises ValueError for any other text.
 
     `lease_s` is how long a consumer that does not poll keeps its partitions. Below `min_free_bytes` of free disk the
     embedded broker takes no more windows (StorageFull), so that results can still be written; Kafka has its own limits.
+    `security` is how Kafka wants to be spoken to; the embedded broker needs none.
     """
     scheme, _, rest = url.partition(":")
     if scheme == "embedded" and rest:
@@ -46,5 +51,7 @@ def open_broker(url: str, *, lease_s: float = 30.0, min_free_bytes: int = 0) -> 
 
         return EmbeddedBroker(rest, lease_s=lease_s, min_free_bytes=min_free_bytes)
     if scheme == "kafka":
-        raise BrokerError("kafka:// is not built yet: use embedded:DIR")
+        from streams.kafka.broker import KafkaBroker
+
+        return KafkaBroker(url, lease_s=lease_s, security=security)
     raise ValueError(f"broker url is {url!r}, allowed is embedded:DIR or kafka://host:port")
