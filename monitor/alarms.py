@@ -37,11 +37,15 @@ Say = Callable[[Facts], str]
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """An alert as it is now, and the facts that its reason is made of. `opened` is True for its first."""
+    """An alert as it is now, and the facts that its reason is made of.
+
+    `opened` is True for its first update, `escalated` for the one at which it became danger.
+    """
 
     alert: Alert
     facts: Facts
     opened: bool = False
+    escalated: bool = False
 
 
 class AlarmMachine:
@@ -176,7 +180,7 @@ class AlarmMachine:
         if not alert.closed_ns:
             facts = replace(facts, odd=count(trail.looks, rule.threshold), looks=len(trail.looks))
         facts = replace(facts, mics=alert.mics, danger=alert.level == "danger", closed_ns=alert.closed_ns)
-        update = Update(replace(alert, reason=self._say(facts)), facts, opened)
+        update = Update(replace(alert, reason=self._say(facts)), facts, opened, "level" in changes)
         self.alarm = None if alert.closed_ns else update
         return [update] if opened or changes.keys() & {"mics", "level", "closed_ns"} else []
 
@@ -222,8 +226,8 @@ class AlarmMachine:
         """All that must survive a restart, as JSON values."""
         return {
             "v": STATE_VERSION,
-            "alarm": _pack_update(self.alarm),
-            "unknown": _pack_update(self.unknown),
+            "alarm": pack_update(self.alarm),
+            "unknown": pack_update(self.unknown),
             "mics": {name: pack_mic(mic) for name, mic in self.mics.items()},
         }
 
@@ -233,12 +237,13 @@ class AlarmMachine:
             raise ValueError(
                 f"alarm state of version {state.get('v')}, allowed is {STATE_VERSION}: remove alarms.sqlite"
             )
-        self.alarm = _unpack_update(state["alarm"])
-        self.unknown = _unpack_update(state["unknown"])
+        self.alarm = unpack_update(state["alarm"])
+        self.unknown = unpack_update(state["unknown"])
         self.mics = {name: unpack_mic(mic) for name, mic in state["mics"].items()}
 
 
-def _pack_update(update: Update | None) -> dict[str, Any] | None:
+def pack_update(update: Update | None) -> dict[str, Any] | None:
+    """An update as JSON values."""
     if update is None:
         return None
     alert = {name: getattr(update.alert, name) for name in Alert.__dataclass_fields__}
@@ -247,7 +252,8 @@ def _pack_update(update: Update | None) -> dict[str, Any] | None:
     return {"alert": alert, "facts": update.facts.plain()}
 
 
-def _unpack_update(plain: Mapping[str, Any] | None) -> Update | None:
+def unpack_update(plain: Mapping[str, Any] | None) -> Update | None:
+    """An update from its JSON values; what it changed is not kept."""
     if plain is None:
         return None
     alert = dict(plain["alert"])

@@ -114,6 +114,10 @@ class Liveness:
         self._first_ns = self._first_ns or window.start_ns
         self._newest_ns = max((one.end_ns for one in self.ears.values()), default=0)
 
+    def awake(self, wall_ns: int) -> None:
+        """Begin to listen at `wall_ns`: what was not heard before says nothing."""
+        self._wall_ns = max(self._wall_ns, wall_ns)
+
     def verdicts(self, wall_ns: int) -> Mapping[str, Mapping[str, Verdict]]:
         """Machine -> microphone -> verdict."""
         found: dict[str, dict[str, Verdict]] = {}

@@ -169,11 +169,24 @@ TEXTS: Mapping[str, tuple[str, str]] = {
         "警報を保存できません。ディスクの空きを増やしてください。",
         "Alarms cannot be stored. Free some disk space.",
     ),
-    "no_model": ("学習済みモデルがありません", "no trained model"),
+    "no_model": (
+        "学習済みモデルがない設備: {machines}。factory-ear train を実行してください。",
+        "No trained model for {machines}: run factory-ear train.",
+    ),
+    "state_no_model": ("モデルなし", "no model"),
     "unsupported": (
         "健全な録音が少なく、誤報の目標を保証できません (予想 {expected:.1f} 回/週)",
         "too few healthy recordings to hold the false-alarm budget ({expected:.1f} a week expected)",
     ),
+    "broker_down": (
+        "ブローカーに接続できません。再試行しています。({error})",
+        "The broker does not answer; trying again. ({error})",
+    ),
+    "cut_off": (
+        "監視プログラムに接続できません。表示は古い可能性があります。",
+        "The monitor does not answer: what you see may be old.",
+    ),
+    "since_time": ("{time} から", "since {time}"),
     "starting": ("起動中です。", "The monitor is starting."),
     "stalled": ("監視処理が停止しています。", "The monitor has stalled."),
     "state_ok": ("正常", "normal"),

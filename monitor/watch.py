@@ -1,0 +1,76 @@
+"""`factory-ear monitor`: the process that turns scores into alarms and shows them. It never imports torch.
+
+One thread does all that touches the broker and the store (`rounds.Monitor`); the page has a thread, and so has the
+webhook, because both wait for strangers. They share nothing but the board, which is replaced whole, and the store's
+file. So nothing queues up between them, and a slow reader delays no alarm.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from monitor.alarm_store import AlarmStore, Point
+from monitor.announce import start_webhook
+from monitor.errors import WorkFailed
+from monitor.line_broker import open_line_broker
+from monitor.rounds import Monitor
+from monitor.settings import Line
+from monitor.web import Sources, WebThread, make_app
+from streams.broker import Broker
+
+WAIT_S = 0.2  # how long a round waits for sound
+STALLED_S = 60.0  # longer without a round is not alive
+
+Stop = Callable[[], bool]
+
+
+def watch(
+    line: Line,
+    *,
+    stop: Stop,
+    ready: Callable[[str], None] | None = None,
+    broker: Broker | None = None,
+    clock_ns: Callable[[], int] = time.time_ns,
+    at: Point | None = None,
+) -> None:
+    """Run the monitor of `line` until `stop`; `ready` is called once with the page's URL.
+
+    `broker` is opened from the settings where none is given; `at` is told the points at which a crash matters.
+    Raises WorkFailed where another monitor of the line runs or the page's address cannot be had, BrokerError
+    where the broker cannot be opened.
+    """
+    _check_webhook(line.alarms.webhook)
+    with ExitStack() as stack:
+        path = line.site.data / "alarms.sqlite"
+        store = stack.enter_context(AlarmStore(path, at=at) if at else AlarmStore(path))
+        store.own()
+        if broker is None:
+            broker = open_line_broker(line)
+            stack.callback(broker.close)
+        monitor = Monitor(line, broker, store, clock_ns=clock_ns)
+        web = WebThread(make_app(line, _sources(monitor)), line.web.host, line.web.port)
+        stack.callback(web.close)
+        url = web.start()
+        if line.alarms.webhook:
+            stack.callback(start_webhook(line.alarms.webhook, path, monitor.metrics.webhook_failures.inc))
+        if ready:
+            ready(url)
+        while not stop():
+            monitor.tick(WAIT_S)
+        monitor.finish()
+
+
+def _sources(monitor: Monitor) -> Sources:
+    return Sources(
+        board=lambda: monitor.board,
+        alive=lambda: time.monotonic() - monitor.alive_s < STALLED_S,
+        clip=monitor.evidence.path,
+        registry=monitor.metrics.registry,
+    )
+
+
+def _check_webhook(url: str) -> None:
+    if url and not url.startswith(("http://", "https://")):
+        raise WorkFailed(f"alarms.webhook is {url!r}, allowed is an address with http:// or https://, or nothing")
