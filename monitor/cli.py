@@ -44,7 +44,7 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Run a simulated line through the real pipeline, with faults at known times; exit 1 if it does not hold."""
-    from monitor.demo import run_demo
+    from monitor.demo.command import run_demo
 
     outcome = run_demo(
         directory, broker=broker, serve=serve, lang=lang, seed=seed, minutes=minutes, port=port, quiet=as_json

@@ -10,7 +10,8 @@ from monitor.console import say, table
 from monitor.line_broker import open_line_broker
 from monitor.settings import Line
 from streams.broker import Broker, Message, TopicPartition
-from streams.codec import DeadLetter, decode_dead
+from streams.codec import decode_dead
+from streams.dead import DeadLetter
 from streams.records import TOPIC_DEAD
 
 CHUNK = 500

@@ -172,7 +172,7 @@ def _model(line: Line, machine: str) -> Finding:
 
 def _alarm_budget(line: Line) -> Finding:
     from detectors.card import read_card
-    from monitor.alarms import plan
+    from monitor.alarm_plan import plan
 
     weak = []
     for machine in line.machine:

@@ -18,8 +18,8 @@ from monitor.processes import Stop
 from monitor.settings import Line, Machine, Mic
 from streams import codec
 from streams.broker import Broker, BrokerError, Producer
-from streams.capture import Idle, Rejected, Source, Stalled, open_source
-from streams.capture.base import SourceError
+from streams.capture import Idle, Rejected, Source, SourceError, Stalled, open_source
+from streams.dead import DeadLetter
 from streams.records import TOPIC_DEAD, TOPIC_WINDOWS, AudioWindow
 
 UNFLUSHED = 32  # windows gathered before a flush, where the source has more ready
@@ -89,14 +89,12 @@ class Intake:
                 warn(f"{event.mic}: {event.text}")
 
     def _bury(self, event: Rejected, producer: Producer) -> None:
-        letter = codec.DeadLetter(
-            topic="",
+        letter = DeadLetter(
             key=event.machine,
             headers={"machine": event.machine, "mic": event.mic},
             reason=event.reason,
             detail=event.text,
             source=event.source,
-            value=b"",
             at_ns=time.time_ns(),
         )
         key, value = codec.encode_dead(letter)

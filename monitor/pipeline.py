@@ -1,6 +1,6 @@
 """From windows to scores: the only place that knows the order of the stages.
 
-A batch is stacked and copied to the device once, and its results come back once. What a microphone sounded like
+A batch is stacked and copied to the device once, and its features come back once. What a microphone sounded like
 before a window is kept per microphone as features, so that a stream and a file give the same evidence; it is read
 back from the broker when a partition comes to this worker.
 """
@@ -11,7 +11,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from torch import Tensor
 from detectors.aggregate import join
 from detectors.frontend import Features, FrontEnd
 from detectors.model import Model
+from monitor.errors import WorkFailed
 from monitor.settings import Line
 from streams import codec, gate
 from streams.broker import Broker, Message, TopicPartition
@@ -79,7 +80,7 @@ class Pipeline:
         self._limits = gate.GateLimits(line.site.rate, line.site.window_s)
         self._device = torch.device(line.chain.device)
         self._memory: defaultdict[str, Memory] = defaultdict(Memory)
-        self._front_end = FrontEnd.common(model for mics in models.values() for model in mics.values()).to(self._device)
+        self._front_end = _common_front_end(models)
         self._longest = max(model.context_windows for mics in models.values() for model in mics.values())
 
     def assigned(self, partitions: Mapping[TopicPartition, int]) -> None:
@@ -99,6 +100,8 @@ class Pipeline:
         window = codec.decode_window(message)
         verdict = gate.check_window(window, self._limits)
         reason = verdict.reason and f"{verdict.reason}: {verdict.text}"
+        if not reason and "silent" in window.flags:
+            reason = "silent: no signal, so nothing to judge; look at the microphone and its cable"
         if not reason and self._model(window) is None:
             reason = f"unknown_machine: {window.machine}/{window.mic} has no model here; run factory-ear train"
         return _score(window, "bad_input", self._clock_ns(), reason=reason) if reason else window
@@ -137,9 +140,9 @@ class Pipeline:
         for mic, window in first.items():
             self._memory[mic].forget_before(window.session, window.sequence, self._longest)
         batch = torch.stack([torch.from_numpy(window.samples.copy()) for window in windows]).to(self._device)
-        features = self._front_end(batch)  # [batch, mel, frame]
+        features = _home(self._front_end(batch))  # the one copy back
         for row, window in enumerate(windows):
-            heard = Heard(features.row(row), broken="gap" in window.flags)
+            heard = Heard(_own(features.row(row)), broken="gap" in window.flags)
             self._memory[window.mic].recent[window.session, window.sequence] = heard
 
     def _scores(self, windows: Sequence[AudioWindow]) -> list[WindowScore]:
@@ -162,11 +165,30 @@ class Pipeline:
             packed.append(_pack(models[key], [context for _, context in members]))
             rows += [row for row, _ in members]
         if packed:
-            table = torch.cat(packed).cpu().tolist()  # the one copy back: [window, 5]
+            table = torch.cat(packed).tolist()  # [window, 5]
             for row, values in zip(rows, table, strict=True):
                 window = windows[row]
                 results[row] = _score(window, "ok", now, model=self._model(window), values=values)
         return [result for result in results if result is not None]
+
+
+def _common_front_end(models: Models) -> FrontEnd:
+    ends = {model.front_end for mics in models.values() for model in mics.values()}
+    if len(ends) != 1:
+        raise WorkFailed(f"models have {len(ends)} different front ends, a line has one: train all machines anew")
+    return ends.pop()
+
+
+def _home(features: Features) -> Features:
+    if features.log_mel.device.type == "cpu":
+        return features
+    log_mel = features.log_mel.cpu()  # confidence is ones for raw sound: made anew, not copied
+    return Features(log_mel, log_mel.new_ones(()).expand(log_mel.shape), features.level_dbfs.cpu())
+
+
+def _own(features: Features) -> Features:
+    """A copy that does not keep the whole batch alive."""
+    return Features(features.log_mel.clone(), features.confidence, features.level_dbfs.clone())
 
 
 def _pack(model: Model, contexts: Sequence[Sequence[Features]]) -> Tensor:
@@ -206,7 +228,5 @@ def _score(
 
 
 def _outgoing(record: WindowScore, seconds: Mapping[str, float]) -> Outgoing:
-    from dataclasses import replace
-
     key, value = codec.encode_score(replace(record, stage_seconds=dict(seconds)))
     return Outgoing(TOPIC_SCORES, key, value, {})

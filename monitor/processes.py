@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -34,7 +35,7 @@ def stopper(*, supervised: bool = False) -> Stop:
 
 
 def _until_closed(event: threading.Event) -> None:
-    while sys.stdin.buffer.raw.read(1024):  # type: ignore[attr-defined]  # BufferedReader has it, typeshed says IO
+    while os.read(sys.stdin.fileno(), 1024):
         pass
     event.set()
 

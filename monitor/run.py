@@ -160,7 +160,7 @@ def run_line(config: Path, *, once: bool = False, workers: int = 1, stop: Stop |
     try:
         while not stop():
             supervisor.tick(time.monotonic())
-            if once and supervisor.ingest_finished and drained(broker) and _judged(line, broker):
+            if once and supervisor.ingest_finished and drained(broker) and judged(line, broker):
                 break
             time.sleep(0.2)
     finally:
@@ -169,7 +169,8 @@ def run_line(config: Path, *, once: bool = False, workers: int = 1, stop: Stop |
     return 0
 
 
-def _judged(line: Line, broker: Broker) -> bool:
+def judged(line: Line, broker: Broker) -> bool:
+    """Whether the monitor has read every score."""
     from monitor.alarm_store import AlarmStore
 
     with AlarmStore(line.site.data / "alarms.sqlite") as store:

@@ -21,7 +21,6 @@ from monitor.errors import WorkFailed
 from monitor.settings import Line, Machine
 from streams import soundfiles
 
-LEAST_RECORDINGS = 3
 FEW_RECORDINGS = 20
 
 
@@ -76,18 +75,22 @@ def _train_machine(line: Line, machine: Machine, detector: str, seed: int, *, qu
         clips, heard, refused = read_healthy(group, line.site.rate)
         for text in refused:
             say(f"left out: {text}", quiet=quiet)
-        if len(heard) < LEAST_RECORDINGS:
-            raise WorkFailed(
-                f"machine {machine.id}: {len(heard)} usable recordings in {group.folder}, at least {LEAST_RECORDINGS} "
-                "are needed: add healthy recordings of 10 s or more"
-            )
-        model = fit_model(clips, rate=line.site.rate, window_s=line.site.window_s, detector=detector or None, seed=seed)
+        if not clips:
+            raise WorkFailed(f"machine {machine.id}: no usable recording in {group.folder}: add healthy recordings")
+        model = _fit(clips, line, machine, detector, seed)
         models[group.key] = model
         sources += heard
         summaries.append(_summary(machine, group, model, len(heard), refused))
         say(_words(summaries[-1]), quiet=quiet)
     save_models(line.models / machine.id, models, machine=machine.id, sources=sources)
     return summaries
+
+
+def _fit(clips: Sequence[Clip], line: Line, machine: Machine, detector: str, seed: int) -> Model:
+    try:
+        return fit_model(clips, rate=line.site.rate, window_s=line.site.window_s, detector=detector or None, seed=seed)
+    except ValueError as error:
+        raise WorkFailed(f"machine {machine.id}: {error}") from error
 
 
 def read_healthy(group: Group, rate: int) -> tuple[list[Clip], list[Source], list[str]]:
