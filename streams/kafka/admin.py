@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from kafka import errors
 from kafka.admin import KafkaAdminClient
 
 from streams.kafka.connection import Connection
@@ -20,7 +21,19 @@ def admin(connection: Connection) -> Iterator[KafkaAdminClient]:
         client.close()
 
 
-def existing(connection: Connection) -> set[str]:
-    """The names of the topics that there are."""
+def partition_counts(connection: Connection, topics: Iterable[str]) -> dict[str, int]:
+    """How many partitions each of these topics has; topics that do not exist are left out."""
     with admin(connection) as client:
-        return set(client.list_topics())
+        return counted(client, topics)
+
+
+def counted(client: KafkaAdminClient, topics: Iterable[str]) -> dict[str, int]:
+    """The same over a client that is there already."""
+    found = {}
+    for topic in client.describe_topics(list(topics)):
+        error = errors.for_code(topic["error_code"])
+        if error is errors.NoError:
+            found[topic["name"]] = len(topic["partitions"])
+        elif error is not errors.UnknownTopicOrPartitionError:
+            raise error(topic["name"])
+    return found

@@ -10,6 +10,7 @@ from kafka import errors
 from kafka.structs import OffsetAndMetadata
 
 from streams.contract import BrokerError, LeaseLost, Message, TopicPartition
+from streams.kafka.admin import partition_counts
 from streams.kafka.connection import KAFKA_MESSAGE_BYTES, Connection, told
 from streams.kafka.messages import message_of, position
 
@@ -58,7 +59,10 @@ class KafkaConsumer:
         self._closed = False
         self._looked_s = time.monotonic()
         session_s = min(SESSION_S, lease_s)
-        with told(connection, f"cannot join group {group}"):
+        with told(connection, f"cannot join group {group} of {', '.join(self._topics)}"):
+            missing = sorted(set(self._topics) - partition_counts(connection, self._topics).keys())
+            if missing:
+                raise errors.UnknownTopicOrPartitionError(", ".join(missing))
             self._inner = kafka.KafkaConsumer(
                 **connection.options(),
                 group_id=group,

@@ -12,7 +12,7 @@ import kafka
 from kafka import errors
 
 from streams.contract import BrokerError, check_message, partition_of
-from streams.kafka.admin import existing
+from streams.kafka.admin import partition_counts
 from streams.kafka.connection import KAFKA_MESSAGE_BYTES, Connection, in_words, told
 
 FLUSH_S = 10  # how long a flush waits for Kafka before it says that it does not answer
@@ -53,6 +53,7 @@ class KafkaProducer:
         self._inner: kafka.KafkaProducer | None = None
         self._held: list[Held] = []
         self._bytes = 0
+        self._counts: dict[str, int] = {}
 
     def send(self, topic: str, key: str, value: bytes, headers: Mapping[str, str] | None = None) -> None:
         """Take a message; it is durable after `flush`. If it raises, this message was not taken."""
@@ -63,11 +64,10 @@ class KafkaProducer:
         if self._bytes + len(value) > WAITING_BYTES:
             self.flush()
         with told(self._connection, f"cannot write to {topic}"):
-            inner = self._producer()
-            partition = partition_of(key, len(_partitions(inner, topic)))
+            partition = partition_of(key, self._partitions(topic))
             packed = [(name, text.encode()) for name, text in headers.items()]
             held = Held(topic, partition, key.encode(), bytes(value), packed, time.time_ns() // 1_000_000)
-            self._pass_on(inner, held)
+            self._pass_on(self._producer(), held)
         self._held.append(held)
         self._bytes += held.size
 
@@ -120,6 +120,14 @@ class KafkaProducer:
             )
         return self._inner
 
+    def _partitions(self, topic: str) -> int:
+        """How many the topic has: asked once, so that a key keeps its place while this producer lives."""
+        if topic not in self._counts:
+            self._counts |= partition_counts(self._connection, [topic])
+            if topic not in self._counts:
+                raise errors.UnknownTopicOrPartitionError(topic)
+        return self._counts[topic]
+
     def _pass_on(self, inner: kafka.KafkaProducer, held: Held) -> None:
         held.future = inner.send(
             held.topic,
@@ -140,7 +148,8 @@ class KafkaProducer:
     def _overdue(self, error: Exception) -> BrokerError:
         gone: list[str] = []
         with contextlib.suppress(errors.KafkaError, OSError):  # nobody answers: `error` says so
-            gone = sorted({held.topic for held in self._held} - existing(self._connection))
+            written = {held.topic for held in self._held}
+            gone = sorted(written - partition_counts(self._connection, written).keys())
         if gone:
             return BrokerError(
                 f"{self._connection.url}: topic {', '.join(gone)} is gone; {len(self._held)} messages are held. "
@@ -163,10 +172,3 @@ class KafkaProducer:
         except errors.KafkaTimeoutError:
             # Its close flushes first and leaves its thread running where that fails.
             inner._sender.force_close()  # noqa: SLF001  # there is no public way to stop that thread
-
-
-def _partitions(inner: kafka.KafkaProducer, topic: str) -> set[int]:
-    partitions: set[int] | None = inner.partitions_for(topic)
-    if not partitions:
-        raise errors.UnknownTopicOrPartitionError(topic)
-    return partitions

@@ -9,10 +9,10 @@ from kafka import errors
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
 from streams.contract import BrokerError, TopicSpec
+from streams.kafka.admin import counted
 from streams.kafka.connection import KAFKA_MESSAGE_BYTES
 
 _DAY_MS = 86_400_000
-_UNKNOWN_TOPIC = 3  # the protocol's error code
 
 
 def wanted(spec: TopicSpec) -> dict[str, str]:
@@ -30,7 +30,7 @@ def wanted(spec: TopicSpec) -> dict[str, str]:
 
 def ensure(admin: KafkaAdminClient, specs: Sequence[TopicSpec]) -> None:
     """Create what is missing, then check everything. Raises BrokerError naming each topic that does not fit."""
-    known = _described(admin, [spec.name for spec in specs])
+    known = counted(admin, [spec.name for spec in specs])
     missing = {
         spec.name: {"num_partitions": spec.partitions, "replication_factor": -1, "configs": wanted(spec)}
         for spec in specs
@@ -42,7 +42,7 @@ def ensure(admin: KafkaAdminClient, specs: Sequence[TopicSpec]) -> None:
         except errors.TopicAlreadyExistsError:  # another process of the line was faster
             _create_one_by_one(admin, missing)
         admin.wait_for_topics(list(missing))
-        known = _described(admin, [spec.name for spec in specs])
+        known = counted(admin, [spec.name for spec in specs])
     settings = _settings(admin, [spec.name for spec in specs])
     faults = [fault for spec in specs for fault in _faults(spec, known.get(spec.name, 0), settings.get(spec.name, {}))]
     if faults:
@@ -55,18 +55,6 @@ def _create_one_by_one(admin: KafkaAdminClient, missing: Mapping[str, Any]) -> N
             admin.create_topics({name: options})
         except errors.TopicAlreadyExistsError:
             continue
-
-
-def _described(admin: KafkaAdminClient, names: Sequence[str]) -> dict[str, int]:
-    """How many partitions each of the topics has; absent ones are left out."""
-    found = {}
-    for topic in admin.describe_topics(list(names)):
-        code = topic["error_code"]
-        if code not in (0, _UNKNOWN_TOPIC):
-            raise errors.for_code(code)(topic["name"])
-        if code == 0:
-            found[topic["name"]] = len(topic["partitions"])
-    return found
 
 
 def _settings(admin: KafkaAdminClient, names: Sequence[str]) -> dict[str, dict[str, str]]:
