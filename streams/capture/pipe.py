@@ -21,6 +21,7 @@ _READ_BYTES = 65_536  # a pipe's whole buffer: 2 s at 16 kHz
 _KEPT_CHARS = 16_384
 _LAST_WORDS = 4
 _END_S = 2.0
+_MUTED = re.compile(r"Pure channel mapping detected: M\s")
 _INPUT_RATE = re.compile(r"Stream #\S+ Audio: .*?(\d+) Hz")
 
 
@@ -38,7 +39,7 @@ class PipeFeed:
         self._clock, self._mask, self._live = clock, mask, live
         self._said = ""
         self._odd = b""
-        self._rate_checked = False
+        self._input_checked = False
         try:
             self._process = subprocess.Popen(
                 list(command),
@@ -59,7 +60,7 @@ class PipeFeed:
     def read(self, wait_s: float) -> Block | None:
         """The next block, or None where none came within `wait_s`.
 
-        Raises FeedFailed when the process has ended, SoundFileError where its input's rate is below ours.
+        Raises FeedFailed when the process has ended, SoundFileError where its input lacks the rate or channel.
         """
         ready = {key.fileobj for key, _ in self._ready.select(wait_s)}
         if not ready:
@@ -67,7 +68,7 @@ class PipeFeed:
         self._listen()
         if self._out not in ready:
             return None
-        self._check_rate()
+        self._check_input()
         with suppress(BlockingIOError):
             data = os.read(self._out.fileno(), _READ_BYTES)
             if not data:
@@ -94,10 +95,13 @@ class PipeFeed:
                 self._ready.unregister(self._err)
                 self._err.close()
 
-    def _check_rate(self) -> None:
-        if self._rate_checked:
+    def _check_input(self) -> None:
+        """Refuse a stream that lacks what is asked for; ffmpeg would fill it in with silence, without a word."""
+        if self._input_checked:
             return
-        self._rate_checked = True  # ffmpeg names its input before it writes the first sample
+        self._input_checked = True  # ffmpeg describes its input and filters before it writes the first sample
+        if _MUTED.search(self._said):
+            raise SoundFileError("no_such_channel", "the stream has fewer channels; they count from 0")
         found = _INPUT_RATE.search(self._said)
         if found and int(found[1]) < self.rate:
             text = (
@@ -129,10 +133,10 @@ class PipeFeed:
         if self._process.poll() is None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGTERM)
-            self._wait()
         self._ready.close()
-        self._out.close()
+        self._out.close()  # before the wait: ffmpeg may be stuck in writing to it
         self._err.close()
+        self._wait()
 
 
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
