@@ -111,7 +111,8 @@ def is_silent(samples: NDArray[np.float32], levels: SoundLevels = LEVELS) -> boo
     """Whether `samples` [time] hold no living sound; see `SoundLevels`."""
     if float(samples.std()) < 10.0 ** (levels.silent_dbfs / 20.0):
         return True
-    return _longest_run(samples[1:] == samples[:-1]) + 1 >= levels.stuck_share * len(samples)
+    same, needed = samples[1:] == samples[:-1], levels.stuck_share * len(samples) - 1
+    return bool(np.count_nonzero(same) >= needed) and _longest_run(same) >= needed
 
 
 def is_clipped(samples: NDArray[np.float32], levels: SoundLevels = LEVELS) -> bool:
@@ -123,7 +124,10 @@ def is_clipped(samples: NDArray[np.float32], levels: SoundLevels = LEVELS) -> bo
             return True
     if peak <= levels.flat_above:
         return False
-    flat = _in_runs(samples == samples.max(), levels.flat_run) + _in_runs(samples == samples.min(), levels.flat_run)
+    tops, bottoms = samples == samples.max(), samples == samples.min()
+    if np.count_nonzero(tops) + np.count_nonzero(bottoms) < levels.flat_share * len(samples):
+        return False
+    flat = _in_runs(tops, levels.flat_run) + _in_runs(bottoms, levels.flat_run)
     return flat >= levels.flat_share * len(samples)
 
 

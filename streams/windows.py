@@ -118,6 +118,8 @@ class Chunker:
         self._move_anchor(next_ns)
 
     def _emit(self) -> AudioWindow:
+        if self.sequence == 0:
+            self._settle_anchor()
         start_ns = self._at(self._since_anchor)
         self._since_anchor += self.cut.length
         flags = set(sound_flags(self._held, self.cut.levels)) | self._flags_of_time(self._at(self._since_anchor))
@@ -136,6 +138,13 @@ class Chunker:
         self._filled, self._gap_s = 0, 0.0
         self._reconcile()
         return window
+
+    def _settle_anchor(self) -> None:
+        """A session's first block is often late, or the first of a burst: its promptest block says when it began."""
+        if self._least_lag_ns is not None and self._least_lag_ns < 0:
+            self._anchor_ns += self._least_lag_ns
+            self._gap_s = max(0.0, self._gap_s + self._least_lag_ns / 1e9)
+            self._least_lag_ns = 0
 
     def _flags_of_time(self, end_ns: int) -> set[Flag]:
         flags: set[Flag] = set()

@@ -22,6 +22,7 @@ _KEPT_CHARS = 16_384
 _LAST_WORDS = 4
 _END_S = 2.0
 _MUTED = re.compile(r"Pure channel mapping detected: M\s")
+_SUMMARY = re.compile(r"size=|video:")  # ffmpeg's own last lines, which explain nothing
 _INPUT_RATE = re.compile(r"Stream #\S+ Audio: .*?(\d+) Hz")
 
 
@@ -113,7 +114,7 @@ class PipeFeed:
     def _ended(self) -> FeedFailed | SoundFileError:
         code = self._wait()
         self._listen()
-        lines = [line.strip() for line in self._said.splitlines() if line.strip()]
+        lines = [line.strip() for line in self._said.splitlines() if line.strip() and not _SUMMARY.match(line)]
         words = self._mask(" | ".join(lines[-_LAST_WORDS:]))[-600:]
         text = f"ffmpeg ended with code {code}: {words}"
         if self._live or code == 0:

@@ -20,7 +20,7 @@ from sound_makers import (
 
 from streams.capture import Event, Rejected, Source, SourceError, Stalled, open_source
 from streams.capture.taken import Entry, Taken
-from streams.soundfiles import content_hash
+from streams.soundfiles import SoundFileError, content_hash
 
 NOW_S = NOW_NS / 1e9
 
@@ -152,6 +152,23 @@ def test_a_crash_after_any_window_loses_none(folder: Path, given: int) -> None:
     assert len(times) == 6
     assert all(len(starts) == 1 for starts in times.values())
     assert len(after) == 6 if given <= 3 else len(after) == 3
+
+
+def test_a_file_that_cannot_be_read_now_is_tried_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A share that hiccups costs a minute, never the recording."""
+    sound_file(folder / "a.wav", 2.0)
+    source = watch(folder)
+
+    def hiccup(path: Path) -> str:
+        raise SoundFileError("unreadable", f"{path}: Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("streams.soundfiles.content_hash", hiccup)
+        assert reasons(until_quiet(source)) == ["unreadable"]
+    source.acknowledge()
+    events = until_quiet(source, looks=70)
+    assert (len(windows(events)), reasons(events)) == (1, [])
+    source.close()
 
 
 def test_refusals_are_remembered_too(folder: Path) -> None:

@@ -126,6 +126,17 @@ def test_a_clock_that_was_set_back_moves_the_time_line_without_a_gap() -> None:
     assert (after.start_ns, after.gap_s, after.flags) == (NOW_NS - 94 * SECOND_NS, 0.0, frozenset())
 
 
+def test_a_session_that_begins_with_a_burst_is_placed_by_its_promptest_block() -> None:
+    """A stream that hands out two seconds at once, then goes on in time: the sound began before it was heard."""
+    late = NOW_NS + round(1.9e9)
+    chunker, out = Chunker(CUT, "s", late, gap_s=5.0), []
+    for block in range(40):
+        out += chunker.push(noise(0.1, block), max(late + SECOND_NS // 10, NOW_NS + (block + 1) * SECOND_NS // 10))
+    assert [window.start_ns for window in out] == [NOW_NS, NOW_NS + 2 * SECOND_NS]
+    assert [window.gap_s for window in out] == [pytest.approx(3.1), 0.0]
+    assert chunker.anchors_moved == 0
+
+
 def test_a_drift_within_the_bound_is_left_alone() -> None:
     """Half a second is the bound; 0.4 s is no reason."""
     chunker = Chunker(CUT, "s", NOW_NS)
