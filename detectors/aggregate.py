@@ -47,15 +47,26 @@ def context_starts(count: int, context: int) -> list[int]:
     return sorted({*range(0, last + 1, (context + 1) // 2), last}) if last >= 0 else []
 
 
-def clip_evidence(samples: Tensor, front_end: FrontEnd, size: int, context: int) -> Evidence:
-    """Contexts half a context apart that cover a recording [time]; a shorter recording gives one of all it has.
+def clips_evidence(clips: Sequence[Tensor], front_end: FrontEnd, size: int, context: int) -> list[Evidence]:
+    """For each recording [time]: contexts half a context apart that cover it; a shorter one gives one of all it has.
 
-    Raises ValueError for sound shorter than one frame.
+    All windows of all recordings go through the front end in one batch. Raises ValueError for sound shorter than one
+    frame.
     """
-    features = front_end(cut(samples, size))
-    context = min(context, len(features))
-    rows = [features.row(number) for number in range(len(features))]
-    return join([rows[start : start + context] for start in context_starts(len(rows), context)])
+    windows = [cut(clip, size) for clip in clips]
+    whole = [part for part in windows if part.shape[1] == size]
+    features = front_end(torch.cat(whole)) if whole else None
+    place = 0
+    found = []
+    for part in windows:
+        if features is not None and part.shape[1] == size:
+            rows = [features.row(number) for number in range(place, place + len(part))]
+            place += len(part)
+        else:
+            rows = [front_end(part).row(0)]
+        fitting = min(context, len(rows))
+        found.append(join([rows[start : start + fitting] for start in context_starts(len(rows), fitting)]))
+    return found
 
 
 def _mean(statistic: Tensor) -> Tensor:

@@ -1,0 +1,184 @@
+"""One machine of an evaluation: its files to evidence once, then every detector on the same evidence."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from detectors.aggregate import AGGREGATIONS, choose_aggregation, clips_evidence, context_windows
+from detectors.base import CONTEXT_S, Detector, Evidence
+from detectors.calibrate import Calibration, calibrate
+from detectors.frontend import FrontEnd
+from detectors.recordings import Chosen, Clip, choose_contexts, hear, stack
+from monitor.manifest import Manifest, ManifestError, Row
+from monitor.roc import TestSet
+from streams.soundfiles import SoundFileError, read_clip
+
+RATE = 16_000
+WINDOW_S = 2.0
+_SIZE = round(RATE * WINDOW_S)
+_FILES = 32  # files in memory at a time
+LEAST_RECORDINGS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Contexts of one length, and the number of the test file that each belongs to."""
+
+    evidence: Evidence
+    file: Tensor
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A machine's training contexts with recording and file numbers [batch], and its test files in batches.
+
+    recordings: how many training recordings there are; windows: of 2 s, in the test files. Times are the front end's.
+    """
+
+    train: Evidence
+    train_group: Tensor
+    train_file: Tensor
+    recordings: int
+    context: int
+    batches: tuple[Batch, ...]
+    test: TestSet
+    windows: int
+    train_front_s: float
+    test_front_s: float
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a detector made of the test files: uncalibrated statistic and p-value [file]; times in seconds."""
+
+    statistic: NDArray[np.float64]
+    p: NDArray[np.float64]
+    calibration: Calibration
+    aggregation: str
+    context_s: float
+    train_s: float
+    score_s: float
+    windows: int
+
+    def supports(self, alpha: float) -> bool:
+        """Whether a false-alarm rate of `alpha` can be counted from the training recordings."""
+        return self.calibration.supports(alpha)
+
+
+@torch.inference_mode()
+def hear_machine(manifest: Manifest, machine: str, seed: int) -> Heard:
+    """Read a machine's files. ValueError where there is too little to learn from; ManifestError for a bad file."""
+    rows = [row for row in manifest.rows if row.machine == machine and row.label in ("normal", "anomaly")]
+    learn = [row for row in rows if row.split == "train"]
+    clips = [Clip(_read(manifest, row), row.recording) for row in learn]
+    wanted = context_windows(CONTEXT_S, WINDOW_S)
+    grouped = "recording" in manifest.columns
+    chosen = choose_contexts(clips, _SIZE, RATE, wanted, grouped=grouped, seed=seed)
+    if chosen.recordings < LEAST_RECORDINGS:
+        raise ValueError(f"{chosen.recordings} healthy training recordings, at least {LEAST_RECORDINGS} are needed")
+    front_end = FrontEnd.at(RATE)
+    started = time.perf_counter()
+    train, groups = hear(clips, chosen, front_end, _SIZE)
+    train_front_s = time.perf_counter() - started
+    tested = [row for row in rows if row.split == "test"]
+    batches, windows, test_front_s = _hear_tests(manifest, tested, front_end, chosen)
+    return Heard(
+        train=train,
+        train_group=groups,
+        train_file=torch.tensor([span.clip for span in chosen.spans]),
+        recordings=chosen.recordings,
+        context=chosen.context,
+        batches=tuple(batches),
+        test=TestSet(
+            anomaly=np.array([row.label == "anomaly" for row in tested], dtype=bool),
+            domain=np.array([row.domain for row in tested], dtype=np.str_),
+            recording=np.array([row.recording for row in tested], dtype=np.str_),
+        ),
+        windows=windows,
+        train_front_s=train_front_s,
+        test_front_s=test_front_s,
+        notes=chosen.notes,
+    )
+
+
+def _read(manifest: Manifest, row: Row) -> Tensor:
+    try:
+        return torch.from_numpy(read_clip(row.file, rate=RATE))
+    except SoundFileError as error:
+        raise ManifestError(
+            f"{manifest.path}, line {row.number}: {error}; replace the file or remove the row"
+        ) from error
+
+
+def _hear_tests(
+    manifest: Manifest, rows: Sequence[Row], front_end: FrontEnd, chosen: Chosen
+) -> tuple[list[Batch], int, float]:
+    """The test files as batches of contexts of one length, the windows in them, and the front end's seconds."""
+    batches: list[Batch] = []
+    windows = 0
+    seconds = 0.0
+    for start in range(0, len(rows), _FILES):
+        clips = [_read(manifest, row) for row in rows[start : start + _FILES]]
+        for clip, row in zip(clips, rows[start:], strict=False):
+            if len(clip) < front_end.n_fft:
+                raise ManifestError(
+                    f"{manifest.path}, line {row.number}: {row.file}: {len(clip) / RATE:.3f} s of sound, at least "
+                    f"{front_end.n_fft / RATE:g} s are needed; remove the row"
+                )
+        began = time.perf_counter()
+        heard = clips_evidence(clips, front_end, _SIZE, chosen.context)
+        by_length: dict[int, list[tuple[int, Evidence]]] = {}
+        for number, evidence in enumerate(heard, start):
+            by_length.setdefault(evidence.log_mel.shape[-1], []).append((number, evidence))
+        batches += [_batch(same) for same in by_length.values()]
+        seconds += time.perf_counter() - began
+        windows += sum(max(1, len(clip) // _SIZE) for clip in clips)
+    return batches, windows, seconds
+
+
+def _batch(files: Sequence[tuple[int, Evidence]]) -> Batch:
+    numbers = [torch.full((len(evidence),), number) for number, evidence in files]
+    return Batch(stack([evidence for _, evidence in files]), torch.cat(numbers))
+
+
+@torch.inference_mode()
+def run_detector(detector: Detector, heard: Heard) -> Outcome:
+    """Fit, choose the aggregation and calibrate out of fold, then score the test files."""
+    started = time.perf_counter()
+    healthy = detector.cross_fit(heard.train, heard.train_group)
+    files, first = _by_file(healthy, heard.train_file)
+    aggregation = choose_aggregation(files)
+    combine = AGGREGATIONS[aggregation]
+    calibration = calibrate(torch.stack([combine(file) for file in files]), heard.train_group[first])
+    train_s = time.perf_counter() - started + heard.train_front_s
+    started = time.perf_counter()
+    scored = [detector.score(batch.evidence) for batch in heard.batches]
+    score_s = time.perf_counter() - started + heard.test_front_s
+    values = torch.cat(scored) if scored else torch.empty(0, dtype=torch.float64)
+    numbers = torch.cat([batch.file for batch in heard.batches]) if scored else torch.empty(0, dtype=torch.long)
+    statistic = [combine(file) for file in _by_file(values, numbers)[0]]
+    tested = torch.stack(statistic) if statistic else values
+    return Outcome(
+        statistic=tested.numpy(),
+        p=np.power(10.0, -calibration(tested).score.numpy()),
+        calibration=calibration,
+        aggregation=aggregation,
+        context_s=heard.context * WINDOW_S,
+        train_s=train_s,
+        score_s=score_s,
+        windows=heard.windows,
+    )
+
+
+def _by_file(values: Tensor, file: Tensor) -> tuple[list[Tensor], list[int]]:
+    """The values of each file in the order of file numbers, and the place of its first value."""
+    numbers = sorted(set(file.tolist()))
+    return [values[file == number] for number in numbers], [int((file == number).nonzero()[0]) for number in numbers]
