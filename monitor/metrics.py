@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 from monitor.alarms import Update
 from monitor.liveness import Heard
@@ -33,6 +33,7 @@ class Metrics:
     """All metrics of a line on a registry of their own; every series that can be known exists from the start."""
 
     def __init__(self, line: Line) -> None:
+        disable_created_metrics()  # a second series beside every counter, which nobody reads
         self.registry = CollectorRegistry()
         self._mics = {mic.id: machine.id for machine in line.machine for mic in machine.mic}
         self._machines = {machine.id for machine in line.machine}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
+from monitor.board import STATES
 from monitor.settings import Line
 from monitor.words import Facts, Lang, ago, clock, local, reason, text
 
@@ -41,7 +41,7 @@ class Page:
             lang,
             board=board,
             machines=[self._machine(machine, board["at_ns"], lang) for machine in board["machines"]],
-            open=[alert for alert in alerts if not alert["closed_ns"]],
+            open=sorted((one for one in alerts if not one["closed_ns"]), key=lambda one: STATES.index(one["level"])),
             recent=[alert for alert in alerts if alert["closed_ns"]],
             problems=[text(key, lang, **values) for key, values in board["problems"].items()],
             now=clock(board["at_ns"], self._zone, board["at_ns"]),
@@ -101,9 +101,14 @@ class Page:
             "shape": SHAPES[alert["level"]],
             "reason": reason(Facts.of(alert["facts"]), name, lang, self._zone),
             "opened": clock(alert["opened_ns"], self._zone, now_ns),
-            "opened_iso": local(alert["opened_ns"], self._zone).astimezone(UTC).isoformat(timespec="seconds"),
+            "opened_iso": _iso(alert["opened_ns"]),
+            "closed_iso": _iso(alert["closed_ns"]),
             "closed": clock(alert["closed_ns"], self._zone, now_ns) if alert["closed_ns"] else "",
         }
+
+
+def _iso(ns: int) -> str:
+    return local(ns, "UTC").isoformat(timespec="seconds")
 
 
 def _bar(score: float | None, threshold: float | None) -> dict[str, float] | None:

@@ -89,19 +89,19 @@ def _odd_en(facts: Facts, name: str, zone: str) -> str:
     parts = [
         f"{name}: odd since {clock(facts.since_ns, zone)}",
         f"strongest {'around ' + where + ' ' if where else ''}on mic {facts.mic}",
-        f"{facts.odd} of the last {facts.looks} looks",
+        "" if facts.closed_ns else f"{facts.odd} of the last {facts.looks} looks",
     ]
-    return ", ".join(parts) + ("; it persists: danger" if facts.danger else "")
+    return ", ".join(filter(None, parts)) + ("; it persists: danger" if facts.danger and not facts.closed_ns else "")
 
 
 def _odd_ja(facts: Facts, name: str, zone: str) -> str:
     where = band(facts.band_hz, facts.band_db, "ja")
     parts = [
-        f"{name}:{clock(facts.since_ns, zone)} から異音",
+        f"{name}：{clock(facts.since_ns, zone)} から異音",
         f"マイク {facts.mic}{' の ' + where + ' 付近' if where else ''}で最大",
-        f"直近 {facts.looks} 回の判定のうち {facts.odd} 回が異常",
+        "" if facts.closed_ns else f"直近 {facts.looks} 回の判定のうち {facts.odd} 回が異常",
     ]
-    return "、".join(parts) + ("。継続中のため危険" if facts.danger else "")
+    return "、".join(filter(None, parts)) + ("。継続中のため危険" if facts.danger and not facts.closed_ns else "")
 
 
 def _lost_en(facts: Facts, name: str, zone: str) -> str:
@@ -109,7 +109,7 @@ def _lost_en(facts: Facts, name: str, zone: str) -> str:
 
 
 def _lost_ja(facts: Facts, name: str, zone: str) -> str:
-    return f"{name}:{clock(facts.since_ns, zone)} からマイク {'、'.join(facts.mics)} の信号なし"
+    return f"{name}：{clock(facts.since_ns, zone)} からマイク {'、'.join(facts.mics)} の信号なし"
 
 
 def _silent_en(facts: Facts, name: str, zone: str) -> str:
@@ -117,7 +117,7 @@ def _silent_en(facts: Facts, name: str, zone: str) -> str:
 
 
 def _silent_ja(facts: Facts, name: str, zone: str) -> str:
-    return f"{name}:{clock(facts.since_ns, zone)} からマイク {'、'.join(facts.mics)} が無音"
+    return f"{name}：{clock(facts.since_ns, zone)} からマイク {'、'.join(facts.mics)} が無音"
 
 
 _REASONS = {
