@@ -8,13 +8,13 @@ import math
 import torch
 from torch import Tensor
 
-OCTAVE = 10.0**0.3  # IEC 61260-1:2014, 5.2: the octave ratio G in base ten
+OCTAVE = 10.0**0.3  # IEC 61260-1:2014, clause 5: the octave ratio G in base ten
 
 
 def band_edges(fraction: int, low_hz: float, high_hz: float) -> tuple[float, ...]:
     """The edges in Hz of all 1/fraction-octave bands whose middle lies in low_hz..high_hz, n + 1 for n bands.
 
-    IEC 61260-1:2014, 5.4: middles 1000 G^(x/b) for odd b and 1000 G^((2x+1)/(2b)) for even b; edges G^(+-1/(2b))
+    IEC 61260-1:2014, clause 5: middles 1000 G^(x/b) for odd b and 1000 G^((2x+1)/(2b)) for even b; edges G^(+-1/(2b))
     beside them. Raises ValueError where no band fits.
     """
     shift = 0.0 if fraction % 2 else 0.5

@@ -26,7 +26,7 @@ def level_dbfs(samples: Tensor, floor_dbfs: float = FLOOR_DBFS) -> Tensor:
 def si_sdr(estimate: Tensor, reference: Tensor) -> Tensor:
     """The scale-invariant signal-to-distortion ratio in dB, `[..., time]` x2 -> `[...]`.
 
-    Le Roux, Wisdom, Erdogan and Hershey, "SDR - half-baked or well done?", ICASSP 2019, eq. 3: the reference is
+    Le Roux, Wisdom, Erdogan and Hershey, "SDR - half-baked or well done?", ICASSP 2019: the reference is
     scaled by alpha = <estimate, reference> / |reference|^2; the mean is not removed. A silent reference gives NaN,
     because nothing can be said; a perfect estimate +inf; a silent or an orthogonal one -inf.
     Raises ValueError where the shapes differ.

@@ -52,10 +52,10 @@ def power_to_db(power: Tensor, floor_db: float = -120.0) -> Tensor:
 def envelope_spectrum(samples: Tensor, rate: int, low_hz: float = 0.0, high_hz: float | None = None) -> Tensor:
     """The squared envelope spectrum of the band low_hz..high_hz: `[..., time]` -> `[..., time // 2 + 1]`.
 
-    Randall and Antoni, "Rolling element bearing diagnostics - a tutorial", MSSP 25 (2011), section 3.4: band-pass by
-    taking only those bins, analytic signal by leaving out the negative ones, squared magnitude, Fourier transform.
-    The value at bin k (frequency k * rate / time) is the amplitude of that modulation relative to the mean
-    squared envelope: 1 + m cos(2 pi f t) on the squared envelope reads m. Bin 0 is 0. Silence gives zeros.
+    Randall and Antoni, "Rolling element bearing diagnostics - a tutorial", MSSP 25 (2011), on envelope analysis:
+    band-pass by taking only those bins, analytic signal by leaving out the negative ones, squared magnitude, then the
+    Fourier transform. The value at bin k (frequency k * rate / time) is the amplitude of that modulation relative to
+    the mean squared envelope: 1 + m cos(2 pi f t) on the squared envelope reads m. Bin 0 is 0. Silence gives zeros.
     """
     high_hz = rate / 2 if high_hz is None else high_hz
     time = samples.shape[-1]

@@ -41,7 +41,6 @@ EVENTS: Mapping[str, Event] = {
     "forklift": Event(0.5, -30.0, 2.0),
     "people": Event(9.0, -42.0, 4.0),
 }
-VENTILATION_DBFS = -46.0  # everywhere in the hall, diffuse
 
 
 def clank(rate: int, rng: np.random.Generator) -> F32:
@@ -85,7 +84,7 @@ def forklift(rate: int, rng: np.random.Generator) -> F32:
     whine = sum(a * np.sin(2.0 * np.pi * k * turns) for k, a in ((1, 0.5), (6, 1.0), (12, 0.7), (24, 0.3)))
     tyres = scipy.signal.lfilter([1.0], [1.0, -0.93], rng.standard_normal(len(t)))
     fade = np.minimum(1.0, np.minimum(t, seconds - t) / 1.0)
-    return _unit((whine + 1.5 * tyres / np.std(tyres)) * (closest / r) * fade)
+    return _unit((whine + 0.6 * tyres / np.std(tyres)) * (closest / r) * fade)
 
 
 def speech(rate: int, rng: np.random.Generator) -> F32:
@@ -131,7 +130,6 @@ def _duct(hall_seed: int, rate: int) -> Response:
     return Response(shaped_noise_response(OCTAVES, levels, rate), rate)
 
 
-def ventilation_part(hall_seed: int, motion: Motion, seed: int) -> Part:
-    """The ventilation of the hall: steady, low, RMS VENTILATION_DBFS through a path of energy 1."""
-    gain = 10.0 ** (VENTILATION_DBFS / 20.0)
-    return Part([Noise(motion, seed)], _duct(hall_seed, motion.rate), gain=gain)
+def ventilation_part(hall_seed: int, level_dbfs: float, motion: Motion, seed: int) -> Part:
+    """The ventilation of the hall: steady, low, of RMS `level_dbfs` through a path of energy 1."""
+    return Part([Noise(motion, seed)], _duct(hall_seed, motion.rate), gain=10.0 ** (level_dbfs / 20.0))

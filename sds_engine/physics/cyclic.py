@@ -59,7 +59,7 @@ def window(start: float, stop: float, edge: float) -> F32:
 class Press(Machine):
     """A mechanical press: clutch, die blow, snap-through and ejector in every stroke, an air blast, the drive.
 
-    Clutch and die are bodies of kilograms that meet over about a millisecond (Hertz, `modes.hertz_contact_time`).
+    Clutch and die are bodies of kilograms that meet over about half a millisecond (Hertz, `modes.hertz_contact_time`).
     """
 
     kind: ClassVar[str] = "press"
@@ -75,7 +75,7 @@ class Press(Machine):
             shaft_hz=rng.uniform(24.2, 24.8),
             cycle_hz=rng.uniform(0.83, 1.25),
             bearing=draw_bearing(rng),
-            body=casting(rng.uniform(0.25, 0.35), rng.uniform(0.016, 0.024), "cast_iron", rng, tilt=-0.6),
+            body=casting(rng.uniform(0.25, 0.35), rng.uniform(0.016, 0.024), "cast_iron", rng, tilt=-0.4),
             seat=bearing_seat(rng.uniform(0.045, 0.06), rng.uniform(7e-3, 1e-2), rng),
             level_dbfs=rng.uniform(-31.0, -29.0),
             speed_sd=0.008,
@@ -86,7 +86,7 @@ class Press(Machine):
                 Stroke(die + rng.uniform(0.02, 0.04), rng.uniform(0.4, 0.6), 0.001),
                 Stroke(rng.uniform(0.68, 0.74), rng.uniform(0.15, 0.25), 0.003),
             ),
-            contact_s=rng.uniform(0.7e-3, 1.2e-3),
+            contact_s=rng.uniform(0.35e-3, 0.6e-3),
         )
 
     def build_responses(self, rate: int) -> tuple[Response, ...]:

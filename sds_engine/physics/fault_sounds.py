@@ -90,11 +90,11 @@ def _looseness(site: Site) -> list[Part]:
 def _rattle(site: Site) -> list[Part]:
     """A loose cover or bolt: light, many bounces, on most cycles; it rings as thin sheet and through the body."""
     rng = generator(site.machine.seed, 12)
-    cover = sheet(0.35, 0.25, 1.2e-3, "steel", rng, tilt=0.0)
+    cover = sheet(0.35, 0.25, 1.2e-3, "steel", rng, tilt=0.5)
     pulse = hertz_pulse(0.2e-3, site.rate)
     through = scipy.signal.fftconvolve(pulse, cover.impulse(site.rate)[: site.rate // 25]).astype(np.float32)
     train = _thrown(site, min(site.machine.cycle_hz, 12.0), 0.8, 0.03, 14, 0.8)
-    return [Part([site.blows(train)], site.machine.body.response(site.rate, 0.5, through))]
+    return [Part([site.blows(train)], site.machine.body.response(site.rate, 0.8, through))]
 
 
 def _cavitation(site: Site) -> list[Part]:
@@ -137,7 +137,7 @@ def _belt_squeal(site: Site) -> list[Part]:
     tension = wandering_motion(seconds, rate, 0.005, 0.1, rng)
     focus = rng.uniform(1800.0, 3200.0)
     orders = {
-        n: a * math.exp(-0.5 * (math.log2(n * hz / focus) / 0.7) ** 2) * n
+        n: a * math.exp(-0.5 * (math.log2(n * hz / focus) / 0.45) ** 2) * n
         for n, a in friction.stick_slip_orders(int(0.45 * rate / hz)).items()
     }
     saw = Orbit(tension, hz, orders_table(below_nyquist(orders, hz, rate), rng))

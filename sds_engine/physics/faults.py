@@ -33,7 +33,7 @@ FAULTS: Mapping[str, tuple[str, ...]] = {
     "conveyor": (*BEARING, "belt_squeal", "rattle", "looseness"),
     "compressor": (*BEARING, "leak", "looseness", "rattle", "belt_squeal"),
 }
-KINDS = tuple(sorted({kind for kinds in FAULTS.values() for kind in kinds}))
+FAULT_KINDS = tuple(sorted({kind for kinds in FAULTS.values() for kind in kinds}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,8 @@ class Fault:
     growth_db_per_min: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"kind is {self.kind!r}, allowed is one of {', '.join(KINDS)}")
+        if self.kind not in FAULT_KINDS:
+            raise ValueError(f"kind is {self.kind!r}, allowed is one of {', '.join(FAULT_KINDS)}")
         if not 0.0 <= self.start_s < self.end_s:
             raise ValueError(
                 f"the fault lasts from {self.start_s} to {self.end_s} s: start at 0 or later, end after that"

@@ -23,7 +23,7 @@ def collapse_time(radius: float, overpressure: float, density: float = WATER) ->
 def minnaert_hz(radius: float, pressure: float = ATMOSPHERE, density: float = WATER, gamma: float = 1.4) -> float:
     """The ring of a gas bubble in Hz: sqrt(3 gamma p / rho) / (2 pi R) (Minnaert, Phil. Mag. 16, 1933, 235).
 
-    1 mm in water at one atmosphere: 3.28 kHz.
+    1 mm in water at one atmosphere: 3.29 kHz.
     """
     return math.sqrt(3.0 * gamma * pressure / density) / (2.0 * math.pi * radius)
 

@@ -61,7 +61,8 @@ class FaultEvent:
 class Hall:
     """Machines, microphones and sources of background in their places; `seed` fixes the room and the pools of clips.
 
-    `machines` by name, with `places`; `mics` by name; `events` by name with their kind's `Event` and place.
+    `machines` by name, with `places`; `mics` by name; `events` as kind and place, how loud and often by `event_levels`.
+    Each microphone has noise of `noise_dbfs` and a gain that drifts by `gain_sd_db`; ventilation is everywhere alike.
     """
 
     seed: int
@@ -73,6 +74,7 @@ class Hall:
     room: Room = field(default_factory=Room)
     rate: int = 16_000
     noise_dbfs: float = -75.0
+    ventilation_dbfs: float = -46.0
     gain_sd_db: float = 0.25
 
     def __post_init__(self) -> None:
@@ -108,7 +110,7 @@ class Hall:
             [event_part(kind, self.event_levels[kind], self.seed, still, _mixed(seed, 200 + i))]
             for i, (kind, _) in enumerate(self.events)
         ]
-        return [*rows, [ventilation_part(self.seed, still, _mixed(seed, 300))]]
+        return [*rows, [ventilation_part(self.seed, self.ventilation_dbfs, still, _mixed(seed, 300))]]
 
     def _machine(self, i: int, name: str, total: float, seed: int, faults: Sequence[FaultEvent]) -> list[Part]:
         machine = self.machines[name]

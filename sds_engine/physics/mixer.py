@@ -84,18 +84,23 @@ class Mixer:
 
 
 def source_spectrum(parts: Sequence[Part], index: int, size: int) -> C64 | None:
-    """The transform `[bin]` of all that the parts sound in block `index`, or None where they are silent."""
-    total: C64 | None = None
+    """The transform `[bin]` of all that the parts sound in block `index`, or None where they are silent.
+
+    Parts with the same response are summed before the transform, which is what costs.
+    """
+    driven: dict[int, tuple[Response, F32]] = {}
     for part in parts:
-        drive: F32 | None = None
-        for one in part.drives:
-            sound = one.block(index)
+        for drive in part.drives:
+            sound = drive.block(index)
             if sound is not None:
-                drive = sound if drive is None else drive + sound
-        if drive is not None:
-            spectrum = scipy.fft.rfft(drive, size) * part.response.spectrum
-            spectrum *= np.float32(part.gain)
-            total = spectrum if total is None else total + spectrum
+                sound = sound * np.float32(part.gain)
+                before = driven.get(id(part.response))
+                driven[id(part.response)] = (part.response, sound if before is None else before[1] + sound)
+    total: C64 | None = None
+    for response, sound in driven.values():
+        spectrum = scipy.fft.rfft(sound, size)
+        spectrum *= response.spectrum
+        total = spectrum if total is None else total + spectrum
     return total
 
 
