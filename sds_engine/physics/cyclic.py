@@ -169,7 +169,7 @@ class Conveyor(Machine):
         uneven = orders_table({1: 1.0, 2: 0.5, 3: 0.3, 5: 0.2}, self.tables(4))
         rollers = Orbit(motion, self.roller_hz, np.asarray(1.0 + 0.25 * uneven, dtype=np.float32))
         splice = cycle_blows(
-            motion, 1.0 / self.splice_s, (Stroke(0.0, 1.0, 5e-3), Stroke(0.02, 0.6, 5e-3)), 0.1, self._luck(seed)
+            motion, 1.0 / self.splice_s, (Stroke(0.0, 1.0, 5e-3), Stroke(0.02, 0.6, 5e-3)), 0.1, generator(seed, 7)
         )
         return [
             Part([Noise(motion, seed, 1.5, 1.0, rollers)], roll),
@@ -178,9 +178,6 @@ class Conveyor(Machine):
             Part([hum(self, motion)], casing, -14.0),
             Part([rolling(self, motion, seed + 1)], seat, -12.0),
         ]
-
-    def _luck(self, seed: int) -> np.random.Generator:
-        return generator(seed, 7)
 
     def _items(self, motion: Motion, seed: int) -> Blows:
         """Each item knocks on the six rollers that it runs over here, one after another."""

@@ -129,7 +129,7 @@ def draw_take(
     room: Room | None = None,
     noise_dbfs: float = -75.0,
 ) -> Take:
-    """A recording to be: +-10% of distance, +-0.5 dB of gain, another place in the room, its own wander."""
+    """A recording to be: +-10% of distance, 0.5 dB (deviation) of gain, another place in the room, its own wander."""
     if not seconds > 0.0:
         raise ValueError(f"seconds is {seconds}, allowed is above 0")
     motion = wandering_motion(seconds + 2.0 * PRE_ROLL, rate, machine.speed_sd, machine.load_sd, rng)

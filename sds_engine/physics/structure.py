@@ -74,7 +74,7 @@ def casting(size: float, wall: float, material: str, rng: np.random.Generator, t
 
 
 def bearing_seat(radius: float, thickness: float, rng: np.random.Generator) -> Structure:
-    """The ring that a bearing sits in, with a fifth of its modes' neighbours: high, well damped by the grease."""
+    """The ring that a bearing sits in, each mode split by 12% to both sides: high, well damped."""
     rings = ring_frequencies(radius, thickness, MATERIALS["cast_iron"], 6)
     seat = np.concatenate([rings, rings * 1.13, rings * 0.88])
     hz = np.sort(seat[(seat > 500.0) & (seat < _HIGHEST_HZ)])
