@@ -120,6 +120,12 @@ class Database:
                         self._connection.execute("ROLLBACK")
                 raise
 
+    def size_bytes(self) -> int:
+        """How large the file is with all that is still in its log."""
+        with told(self.path):
+            (pages,) = self._connection.execute("PRAGMA page_count").fetchone()
+        return int(pages) * PAGE_BYTES
+
     def trim(self) -> None:
         """Cut a log that a long reader let grow, unless somebody reads just now."""
         wal = self.path.with_name(self.path.name + "-wal")
@@ -144,8 +150,8 @@ def build(path: Path, fill: Callable[[sqlite3.Connection], None]) -> None:
             with contextlib.suppress(FileExistsError):
                 os.link(temporary, path)
             sync_folder(path.parent)
-        except FileNotFoundError:
-            if not path.exists():  # else another process finished first and swept our file away
+        except (sqlite3.DatabaseError, OSError):
+            if not path.exists():  # else another process finished first, and that is as good
                 raise
         finally:
             temporary.unlink(missing_ok=True)

@@ -50,13 +50,10 @@ class SegmentPolicy(NamedTuple):
     span_s: float
     max_bytes: int
 
-    def due(self, segment: Segment, path: Path, now_ns: int) -> bool:
+    def due(self, segment: Segment, database: Database, now_ns: int) -> bool:
         """Whether the segment has had its time or its size."""
         span_ns = int(self.span_s * 1e9)
-        with contextlib.suppress(FileNotFoundError):
-            if path.stat().st_size >= self.max_bytes:
-                return True
-        return now_ns // span_ns != segment.begun_ns // span_ns
+        return now_ns // span_ns != segment.begun_ns // span_ns or database.size_bytes() >= self.max_bytes
 
 
 class SegmentedLog:
@@ -82,15 +79,17 @@ class SegmentedLog:
 
     def append(self, rows: Sequence[log.Row]) -> None:
         """Store all rows durably in the newest segment, or none."""
+        fresh = False
         while True:
             newest, database = self._newest()
-            if not self._policy.due(newest, database.path, self._clock.utc_ns()):
+            if fresh or not self._policy.due(newest, database, self._clock.utc_ns()):
                 with database.write() as connection:
                     if not _sealed(connection):
                         log.append(connection, self._topic.id, rows)
                         self._probe("append")
                         return
             self._roll(newest.number)
+            fresh = True  # even where the policy finds an empty file too large: a message has to go somewhere
 
     def read(self, partition: int, start: int, limit: int) -> list[Message]:
         """Up to `limit` messages from `start` on, over the borders of files; a file that is gone is passed over."""
@@ -119,7 +118,7 @@ class SegmentedLog:
         if not self._segments():
             return
         newest, database = self._newest()
-        if self._policy.due(newest, database.path, self._clock.utc_ns()) and self._holds_something(database):
+        if self._policy.due(newest, database, self._clock.utc_ns()) and self._holds_something(database):
             self._roll(newest.number)
         segments = self._segments()
         old = [one for one in segments[:-1] if one.sealed_ns is not None and one.sealed_ns < before_ns]

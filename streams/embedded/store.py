@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +21,7 @@ _NAME = "broker.sqlite"
 _TOPICS = """CREATE TABLE topics(id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL, partitions INTEGER NOT NULL,
     retention_s REAL NOT NULL, segmented INTEGER NOT NULL)"""
 _HOUSEKEEPING_S = 60.0
+_BUILT_WITHIN_S = 3_600.0
 _logger = logging.getLogger(__name__)
 
 
@@ -164,8 +167,10 @@ def _open(folder: Path) -> Database:
             sync_folder(folder.parent)
         if not path.exists():
             build(path, _create)
-        for leftover in folder.glob(f".{_NAME}.*"):  # of a builder that was killed or came second
-            leftover.unlink(missing_ok=True)
+        for leftover in folder.glob(f".{_NAME}.*"):  # of a builder that was killed; a living one takes no hour
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - leftover.stat().st_mtime > _BUILT_WITHIN_S:
+                    leftover.unlink()
     return Database(path)
 
 
