@@ -138,6 +138,21 @@ def test_a_second_alarm_has_its_own_id() -> None:
     assert len(ids) == len(set(ids)) == 2
 
 
+def test_a_window_that_undoes_an_alarm_does_not_let_it_open_twice() -> None:
+    """An alarm that a window out of order has closed never opens again under the id that was announced."""
+    one = machine(SETTINGS.model_copy(update={"off_delay_s": 0.0}))
+
+    def at(second: int, value: float) -> list[Update]:
+        return one.feed(window(second, value, step_s=1.0))
+
+    updates = [*at(0, 5.0), *at(12, 5.0), *at(24, 5.0)]
+    updates += at(10, 0.1)  # takes the place of the look at 12
+    assert [bool(update.alert.closed_ns) for update in updates] == [False, True]
+    updates += [*at(36, 5.0), *at(48, 5.0)]
+    ids = [update.alert.alert_id for update in updates if update.opened]
+    assert len(ids) == len(set(ids)) == 2
+
+
 def test_late_windows_are_counted_and_ignored() -> None:
     """A window that ends more than the lateness before the newest of its microphone is counted, not judged."""
     one = machine()
@@ -169,7 +184,7 @@ def test_unknown_is_separate_and_survives_waiting() -> None:
     """Loss of signal opens an alarm of level unknown, which only a live signal closes; an alert stays beside it."""
     one = machine()
     run(one, [5.0] * 3)
-    lost = Verdict("lost", T0 + 40 * S, T0 + 70 * S, Identity("press-a", "s1", 2))
+    lost = Verdict("lost", T0 + 40 * S, T0 + 70 * S, Identity("press-a", "s1", 0))  # also the first odd window
     (opened,) = one.signal({"press-a": lost})
     assert (opened.alert.level, opened.alert.opened_ns) == ("unknown", T0 + 70 * S)
     assert opened.alert.reason == "press: no signal from mic press-a since 08:00"
