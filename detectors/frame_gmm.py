@@ -70,6 +70,8 @@ class FrameGmm:
 
     def _score(self, evidence: Evidence) -> Tensor:
         level, weight = evidence.log_mel, weights(evidence)  # [batch, mel, frame]
+        belief = weight.mean(1, keepdim=True)  # [batch, 1, frame]
+        weight = weight / belief  # within a frame only the bands' shares count: an even doubt changes nothing
         precision = self._variance.reciprocal().float()  # [component, mel]
         mean = self._mean.float()
         # sum over bands of w (x - m)^2 / v, opened up into three products
@@ -78,8 +80,8 @@ class FrameGmm:
         log_volume = (self._variance.log() + math.log(2.0 * math.pi)).float() @ weight
         joint = self._log_weight[:, None] - 0.5 * (off + log_volume).double()
         likelihood = torch.logsumexp(joint, dim=1)  # [batch, frame]
-        belief = weight.double().mean(1)  # [batch, frame]
-        return -likelihood.sum(-1) / belief.sum(-1)
+        counts = belief.squeeze(1).double()
+        return -(counts * likelihood).sum(-1) / counts.sum(-1)
 
     def state(self) -> Mapping[str, Tensor]:
         """log_weight [component], mean and variance [component, mel]."""
