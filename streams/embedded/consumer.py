@@ -31,7 +31,7 @@ class EmbeddedConsumer:
         wanted = [store.topic(name) for name in dict.fromkeys(topics)]
         self._membership = Membership(store.database, group, wanted, self._clock, store.options.lease_s)
         self._next: dict[TopicPartition, int] = {}
-        self._committed: dict[TopicPartition, int] = {}
+        self._committed: dict[TopicPartition, int] = {}  # or where we began; kept when the lease is lost
         self._expired = 0
         self._turn = 0
 
@@ -95,7 +95,9 @@ class EmbeddedConsumer:
         self._forget(renewal.lost - renewal.gained.keys())
         for where, committed in renewal.gained.items():
             oldest, _ = self._store.log_of(where.topic).bounds()[where.partition]
-            self._next[where] = self._committed[where] = oldest if committed is None else committed
+            if committed is None:  # a new group; or ours of before, that lost its lease before its first commit
+                committed = self._committed.get(where, oldest)
+            self._next[where] = self._committed[where] = committed
 
     def _may_release(self, where: TopicPartition) -> bool:
         waited_ns = self._clock.monotonic_ns() - self._membership.surplus[where]
@@ -104,7 +106,6 @@ class EmbeddedConsumer:
     def _forget(self, lost: set[TopicPartition] | frozenset[TopicPartition]) -> None:
         for where in lost:
             self._next.pop(where, None)
-            self._committed.pop(where, None)
 
     def _fetch(self, max_messages: int) -> list[Message]:
         """Messages of all our partitions, an even part of each, beginning with another one every time."""

@@ -26,7 +26,7 @@ def mixed_deaths(line: KilledLine, seed: int) -> int:
 
 @pytest.mark.slow
 def test_twenty_deaths_lose_nothing(tmp_path: Path) -> None:
-    """2,000 windows and 20 kills between and within poll, write, commit, append and roll: each accepted one has a result."""
+    """2,000 windows, 20 kills within and between poll, write, commit, append, roll: each accepted one has a result."""
     line = KilledLine(tmp_path, 2_000, RIGHT)
     deaths = mixed_deaths(line, seed=2026)
     outcome = line.run()
