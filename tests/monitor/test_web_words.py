@@ -55,8 +55,7 @@ def facts(**more: object) -> Facts:
         (
             "en",
             {"band_hz": (120.0, 480.0), "band_db": -3.2, "danger": True},
-            "press: odd since 17:00, strongest around 120-480 Hz (-3 dB) on mic a, 5 of the last 6 looks"
-            + "; it persists: danger",
+            "press: odd since 17:00, strongest around 120-480 Hz (-3 dB) on mic a, 5 of the last 6 looks; it persists: danger",  # noqa: E501 - one sentence
         ),
         (
             "ja",
