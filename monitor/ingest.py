@@ -16,7 +16,7 @@ from monitor.errors import WorkFailed
 from monitor.line_broker import open_line_broker
 from monitor.processes import Stop
 from monitor.settings import Line, Machine, Mic
-from streams import codec
+from streams import codec, gate
 from streams.broker import Broker, BrokerError, Producer
 from streams.capture import Idle, Rejected, Source, SourceError, Stalled, open_source
 from streams.dead import DeadLetter
@@ -54,7 +54,7 @@ class Intake:
             closer.start()
             for event in source:
                 self._take(event, producer)
-                if self.unflushed and (isinstance(event, Idle) or self.unflushed >= UNFLUSHED):
+                if isinstance(event, Idle) or self.unflushed >= UNFLUSHED:
                     self._flush(producer, source)
             self._flush(producer, source)
         producer.close()
@@ -79,16 +79,27 @@ class Intake:
     def _take(self, event: object, producer: Producer) -> None:
         match event:
             case AudioWindow():
-                key, value, headers = codec.encode_window(event)
-                producer.send(TOPIC_WINDOWS, key, value, headers)
-                self.unflushed += 1
+                self._send(event, producer)
             case Rejected():
-                warn(f"{event.mic}: {event.source} refused: {event.text}")
                 self._bury(event, producer)
             case Stalled():
                 warn(f"{event.mic}: {event.text}")
 
+    def _send(self, window: AudioWindow, producer: Producer) -> None:
+        """The gate stands before encoding: int16 knows no NaN."""
+        verdict = gate.check_window(window, gate.GateLimits(self.line.site.rate, self.line.site.window_s))
+        if not verdict.ok:
+            source = f"{self.mic.source} at window {window.sequence}"
+            self._bury(
+                Rejected(window.machine, window.mic, source, verdict.reason or "wrong_shape", verdict.text), producer
+            )
+            return
+        key, value, headers = codec.encode_window(window)
+        producer.send(TOPIC_WINDOWS, key, value, headers)
+        self.unflushed += 1
+
     def _bury(self, event: Rejected, producer: Producer) -> None:
+        warn(f"{event.mic}: {event.source} refused: {event.text}")
         letter = DeadLetter(
             key=event.machine,
             headers={"machine": event.machine, "mic": event.mic},

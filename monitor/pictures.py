@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib import font_manager
 from matplotlib.figure import Figure
 
 from detectors.model import Model
-
-if TYPE_CHECKING:
-    from monitor.score import ScoredFile
+from monitor.clip_score import ScoredFile
 
 WORDS = {
     "en": ("Sound: log-mel", "Difference from healthy", "Score", "Hz", "s", "dB", "healthy spreads", "1 in 100"),

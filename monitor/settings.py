@@ -231,7 +231,8 @@ def _in_words(error: ValidationError) -> str:
 def _absolute(line: Line, base: Path) -> Line:
     def source(text: str) -> str:
         scheme, _, rest = text.partition(":")
-        return f"{scheme}:{base / rest}" if scheme in ("file", "folder") else text
+        a_path = scheme in ("file", "folder") or (scheme == "ffmpeg" and "://" not in rest)
+        return f"{scheme}:{base / rest}" if a_path else text
 
     url = line.broker.url
     if url.startswith("embedded:"):

@@ -6,7 +6,8 @@ A table of contents:
 - `codec`: the wire format, written as a schema.
 - `broker`: the contract that every broker keeps; `embedded`: the broker that needs no server.
 - `worker`: the loop poll, process, write, flush, commit.
-- `capture`, `soundfiles`, `gate`: from a microphone, a folder or a stream to windows, and what is refused.
+- `capture`, `windows`: from a microphone, a folder or a stream to windows.
+- `soundfiles`, `gate`: what may pass and what is refused, with its reason.
 
 The promise: an accepted window ends scored, rejected, dead or expired, and the counts add up.
 """

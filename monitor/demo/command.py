@@ -133,13 +133,13 @@ def _conclude(
 def _pictures(directory: Path, verdict: Verdict, lang: str) -> list[Path]:
     """A heat map of each evidence clip."""
     from detectors.store import load_models
+    from monitor.clip_score import score_clip
     from monitor.pictures import draw_heat
-    from monitor.score import score_clip
     from streams import soundfiles
 
     drawn = []
     for row in verdict.rows:
-        clip = directory / "data" / "evidence" / f"{row.clip}.flac"
+        clip = directory / "data" / "evidence" / "clips" / f"{row.clip}.flac"
         if not row.clip or not clip.exists() or row.kind == "no signal":
             continue
         models = load_models(directory / "data" / "models" / row.machine)
