@@ -2,7 +2,8 @@
 
 A microphone is *lost* when the newest window of all microphones ended `unknown_after_s` after its own (event time),
 or when no microphone of the whole line was heard for that long on the wall clock. It is *silent* when its
-windows have been flagged so for that long. A `file:` source ends by itself: its absence says nothing.
+windows have been flagged so for that long. A `file:` source ends by itself: its absence says nothing; a `folder:` is
+filled file by file and may be quiet for longer (`Mic.patience_s`).
 One microphone whose clock is a day ahead must not make all the others look lost, so a microphone also has to be
 overdue by the pace at which its windows have come.
 Whoever asks must have read all windows there are (`verdicts` compares microphones whose windows come at different
@@ -48,6 +49,7 @@ class Ear:
     mic: str
     finite: bool
     last: Identity
+    after_ns: int
     start_ns: int = 0
     end_ns: int = 0
     level_dbfs: float = math.nan
@@ -96,7 +98,9 @@ class Liveness:
     def __init__(self, line: Line, wall_ns: int) -> None:
         self._after_ns = round(line.alarms.unknown_after_s * 1e9)
         self.ears = {
-            mic.id: Ear(machine.id, mic.id, mic.finite, Identity(mic.id, "", 0))
+            mic.id: Ear(
+                machine.id, mic.id, mic.finite, Identity(mic.id, "", 0), round(mic.patience_s(line.alarms) * 1e9)
+            )
             for machine in line.machine
             for mic in machine.mic
         }
@@ -130,7 +134,7 @@ class Liveness:
         now_ns = (self._newest_ns or self._wall_ns) + (quiet_ns if quiet_ns >= self._after_ns else 0)
         since_ns = ear.end_ns or self._first_ns or self._wall_ns
         overdue = wall_ns - ear.wall_ns >= OVERDUE * ear.pace_ns
-        if not ear.finite and overdue and now_ns - since_ns >= self._after_ns:
+        if not ear.finite and overdue and now_ns - since_ns >= ear.after_ns:
             return Verdict("lost", since_ns, now_ns, ear.last)
         if ear.silent_first and ear.end_ns - ear.silent_since_ns >= self._after_ns:
             return Verdict("silent", ear.silent_since_ns, ear.end_ns, ear.silent_first)

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 SOURCES = ("file:", "folder:", "mic:", "ffmpeg:")
-STAGES = ("raw",)
+FOLDER_PATIENCE_S = 900.0
 
 
 class SettingsError(Exception):
@@ -115,7 +115,8 @@ class Mic(_Part):
     """One microphone: `source` is file:PATH, folder:PATH, mic:DEVICE or ffmpeg:URL.
 
     `channel` picks one channel of a source that has several. `speed` is how many times faster than real time a
-    file: source is replayed (0: as fast as the line takes it); it does not apply to live sources.
+    file: source is replayed (0: as fast as the line takes it); it does not apply to live sources. `unknown_after_s`
+    overrides the line's; without it a folder:, which is filled file by file, may be quiet for a quarter of an hour.
     """
 
     id: str = Field(min_length=1, max_length=120)
@@ -123,6 +124,17 @@ class Mic(_Part):
     evidence: bool = True
     channel: int = Field(0, ge=0, le=63)
     speed: float = Field(1.0, ge=0.0)
+    unknown_after_s: float | None = Field(None, gt=0.0)
+
+    def patience_s(self, alarms: Alarms) -> float:
+        """How long it may be quiet before it is unknown: its own setting, a folder's quarter of an hour, the line's."""
+        if self.unknown_after_s is not None:
+            return self.unknown_after_s
+        return (
+            max(FOLDER_PATIENCE_S, alarms.unknown_after_s)
+            if self.source.startswith("folder:")
+            else alarms.unknown_after_s
+        )
 
     @property
     def finite(self) -> bool:

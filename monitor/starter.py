@@ -41,6 +41,10 @@ false_alarms_per_week = 1.0     # budget per microphone; the threshold and k of 
 # lateness_s = 60               # a window may arrive so late and still count
 # webhook = "http://127.0.0.1:9000/alerts"
 
+[evidence]
+# keep_days = 90                # clips older than this go
+# keep_mb = 2000                # and the oldest beyond this
+
 [web]
 host = "127.0.0.1"              # only this machine; put a proxy with TLS and log-in in front before you open it
 port = 8765
@@ -62,6 +66,7 @@ source = "folder:incoming/press-1-a"   # file:PATH | folder:PATH | mic:DEVICE | 
 evidence = true                 # keep clips of alarms; false where people talk and have not agreed
 # channel = 0                   # of a source that has several
 # speed = 1.0                   # file: only; 1 as if live, 0 as fast as the line takes it
+# unknown_after_s = 900         # overrides [alarms]; a folder: may be quiet for 900 s unless this says otherwise
 """
 
 COSTS = """\

@@ -113,3 +113,17 @@ def test_strangers_are_ignored(ears: Liveness) -> None:
     """A microphone that is not of this line moves no clock."""
     ears.hear(heard("other-a", 1000), T0)
     assert set(signals(ears, T0).values()) == {"waiting"}
+
+
+def test_a_folder_may_be_quiet_for_longer(tmp_path: Path) -> None:
+    """A recorder that drops a file every ten minutes is no lost microphone; after a quarter of an hour it is."""
+    line = make_line(tmp_path, machines={"press": ("press-a", "press-b")})
+    machine = line.machine[0]
+    folder = machine.mic[1].model_copy(update={"source": "folder:incoming"})
+    machine = machine.model_copy(update={"mic": (machine.mic[0], folder)})
+    ears = Liveness(line.model_copy(update={"machine": (machine,)}), T0)
+    ears.hear(heard("press-b", 0), T0)
+    ears.hear(heard("press-a", 299), T0)
+    assert signals(ears, T0)["press-b"] == "live"
+    ears.hear(heard("press-a", 450), T0)
+    assert signals(ears, T0)["press-b"] == "lost"
