@@ -95,9 +95,9 @@ class EmbeddedConsumer:
         self._forget(renewal.lost - renewal.gained.keys())
         for where, committed in renewal.gained.items():
             oldest, _ = self._store.log_of(where.topic).bounds()[where.partition]
-            if committed is None:  # a new group; or ours of before, that lost its lease before its first commit
-                committed = self._committed.get(where, oldest)
-            self._next[where] = self._committed[where] = committed
+            # not committed: a new group; or ours, that lost its lease before its first commit
+            begin = self._committed.get(where, oldest) if committed is None else committed
+            self._next[where] = self._committed[where] = begin
 
     def _may_release(self, where: TopicPartition) -> bool:
         waited_ns = self._clock.monotonic_ns() - self._membership.surplus[where]
