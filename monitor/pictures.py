@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib import font_manager
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter1d
 
 from detectors.model import Model
 from monitor.clip_score import ScoredFile
@@ -24,13 +26,21 @@ JAPANESE_FONTS = (
     "Yu Gothic",
     "Hiragino Sans",
 )
-HEAT_LIMIT = 8.0  # healthy spreads at which the colours saturate
+HEAT_LIMIT = 4.0  # healthy spreads at which the colours saturate
+SMOOTH_FRAMES = 8  # about a quarter of a second: single frames scatter, what lasts remains
+TICKS_HZ = (0, 250, 500, 1000, 2000, 3000, 4000, 6000, 8000, 12_000, 16_000, 24_000)
 
 
 def japanese_font() -> str | None:
     """An installed font that can write Japanese, if any."""
     installed = {font.name for font in font_manager.fontManager.ttflist}
     return next((name for name in JAPANESE_FONTS if name in installed), None)
+
+
+def smooth(heat: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The running mean of a heat map [mel, frame] over `SMOOTH_FRAMES`; a shorter map keeps its mean."""
+    width = min(SMOOTH_FRAMES, heat.shape[1])
+    return np.asarray(uniform_filter1d(heat, width, axis=1, mode="nearest"), dtype=np.float32)
 
 
 def draw_heat(scored: ScoredFile, model: Model, target: Path, *, lang: str = "en") -> None:
@@ -47,15 +57,17 @@ def draw_heat(scored: ScoredFile, model: Model, target: Path, *, lang: str = "en
         mpl.rcParams["font.family"] = font
     axes = figure.subplots(3, 1, sharex=True, height_ratios=(3, 3, 2))
     seconds = len(scored.rows) * model.window_s
+    hz = np.asarray(model.band_edges_hz)  # [mel + 1]
     edges = np.linspace(0.0, seconds, scored.log_mel.shape[1] + 1)
-    bands = np.asarray(model.band_edges_hz)  # [mel + 1]
+    bands = np.arange(len(hz))  # the axis is the mel scale itself
     sound = axes[0].pcolormesh(edges, bands, scored.log_mel, cmap="magma", rasterized=True)
     heat = axes[1].pcolormesh(
-        edges, bands, scored.heat, cmap="RdBu_r", vmin=-HEAT_LIMIT, vmax=HEAT_LIMIT, rasterized=True
+        edges, bands, smooth(scored.heat), cmap="RdBu_r", vmin=-HEAT_LIMIT, vmax=HEAT_LIMIT, rasterized=True
     )
+    shown = [tick for tick in TICKS_HZ if tick <= hz[-1]]
     for axis, title in zip(axes[:2], words[:2], strict=True):
-        axis.set(title=title, ylabel=words[3], yscale="symlog", ylim=(bands[0], bands[-1]))
-        axis.set_yticks([100, 250, 500, 1000, 2000, 4000, 8000], ["100", "250", "500", "1k", "2k", "4k", "8k"])
+        axis.set(title=title, ylabel=words[3])
+        axis.set_yticks(np.interp(shown, hz, bands), [f"{tick:,}" for tick in shown])
     figure.colorbar(sound, ax=axes[0], label=words[5])
     figure.colorbar(heat, ax=axes[1], label=words[6])
     _draw_score(axes[2], scored, words)
@@ -66,8 +78,9 @@ def draw_heat(scored: ScoredFile, model: Model, target: Path, *, lang: str = "en
 
 def _draw_score(axis, scored: ScoredFile, words: tuple[str, ...]) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001 - matplotlib's Axes
     ok = [row for row in scored.rows if row["status"] == "ok"]
-    axis.step([row["end_s"] for row in ok], [row["score"] for row in ok], where="pre", color="black")
-    axis.plot([row["end_s"] for row in ok], [row["score"] for row in ok], "o", color="black", markersize=4)
+    scores = [row["score"] for row in ok]
+    axis.hlines(scores, [row["start_s"] for row in ok], [row["end_s"] for row in ok], color="black")
+    axis.plot([row["end_s"] for row in ok], scores, "o", color="black", markersize=4, clip_on=False)
     axis.axhline(2.0, color="tab:orange", linestyle="--", label=words[7])
-    axis.set(title=words[2], xlabel=words[4], ylim=(0, max([4.0, *(row["score"] for row in ok)]) * 1.05))
+    axis.set(title=words[2], xlabel=words[4], ylim=(0, max([4.0, *scores]) * 1.05))
     axis.legend(loc="upper left")
