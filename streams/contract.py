@@ -28,6 +28,10 @@ class BrokerError(Exception):
     """The broker could not do what was asked; the text says what to do."""
 
 
+class BrokerAbsent(BrokerError):
+    """Nobody answers where the broker should be: wait, it may come."""
+
+
 class StorageFull(BrokerError):
     """Nothing more can be stored; nothing that was accepted before is lost. Try again when there is room."""
 

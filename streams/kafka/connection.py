@@ -10,7 +10,7 @@ from typing import Any
 
 from kafka import errors
 
-from streams.contract import MAX_MESSAGE_BYTES, BrokerError, LeaseLost, MessageTooLarge
+from streams.contract import MAX_MESSAGE_BYTES, BrokerAbsent, BrokerError, LeaseLost, MessageTooLarge
 from streams.security import Security
 
 # A message of the contract's size, and room for what Kafka writes around it.
@@ -73,6 +73,7 @@ _REMEDY: Mapping[type[Exception], str] = {
     errors.InvalidReplicationFactorError: "Kafka has fewer nodes than the topic shall have copies",
     errors.PolicyViolationError: "Kafka's own policy forbids it: ask whoever runs it",
 }
+_NOBODY = (errors.KafkaTimeoutError, errors.KafkaConnectionError, errors.NodeNotReadyError, OSError)
 _ABSENT = "see that Kafka runs there, that host and port are right and whether it wants TLS or SASL ([broker.security])"
 
 
@@ -82,6 +83,9 @@ def in_words(error: Exception, connection: Connection, what: str) -> BrokerError
         return MessageTooLarge(f"{connection.url}: {what}: {error}; allowed is {MAX_MESSAGE_BYTES} bytes")
     if isinstance(error, errors.CommitFailedError | errors.RebalanceInProgressError):
         return LeaseLost(f"{connection.url}: {what}: the group has given these partitions to another member")
+    if isinstance(error, _NOBODY):
+        text = f"{connection.url}: {what}: nobody answers ({type(error).__name__} {error}). What to do: {_ABSENT}"
+        return BrokerAbsent(text)
     remedy = next((text for kind, text in _REMEDY.items() if isinstance(error, kind)), _ABSENT)
     name = type(error).__name__
     return BrokerError(f"{connection.url}: {what}: {name} {error}".rstrip() + f". What to do: {remedy}")
