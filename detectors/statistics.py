@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -49,13 +50,20 @@ def band_floors(evidence: Evidence) -> Tensor:
     Martin, IEEE Trans. Speech and Audio Processing 9(5), 2001).
     """
     even = (evidence.confidence == evidence.confidence[:, :1, :1]).all(-1).all(-1)  # [batch], each row for itself
+    if bool(even.all()):
+        return _plain_floor(evidence.log_mel).double()
     floor = evidence.log_mel.new_empty(evidence.log_mel.shape[:2])  # [batch, mel]
-    if bool(even.any()):  # raw sound: the same value without sorting, four times as fast
-        place = max(1, math.ceil(FLOOR_SHARE * evidence.log_mel.shape[-1]))
-        floor[even] = evidence.log_mel[even].kthvalue(place, -1).values
-    if not bool(even.all()):
-        floor[~even] = _weighted_floor(evidence.rows(torch.nonzero(~even).squeeze(1)))
+    floor[even] = _plain_floor(evidence.log_mel[even])
+    floor[~even] = _weighted_floor(evidence.rows(torch.nonzero(~even).squeeze(1)))
     return floor.double()
+
+
+def _plain_floor(log_mel: Tensor) -> Tensor:
+    """The same where every frame weighs as much [batch, mel]: one order statistic."""
+    place = max(1, math.ceil(FLOOR_SHARE * log_mel.shape[-1]))
+    if log_mel.device.type == "cpu":  # numpy selects with vector instructions, five times as fast as torch
+        return torch.from_numpy(np.partition(log_mel.numpy(), place - 1, axis=-1)[..., place - 1].copy())
+    return log_mel.kthvalue(place, -1).values
 
 
 def _weighted_floor(evidence: Evidence) -> Tensor:
