@@ -37,7 +37,7 @@ __all__ = [
 
 
 def open_broker(
-    url: str, *, lease_s: float = 30.0, min_free_bytes: int = 0, security: Security | None = None
+    url: str, *, lease_s: float = 30.0, min_free_bytes: int = 100_000_000, security: Security | None = None
 ) -> Broker:
     """The broker at `url`: `embedded:DIR` or `kafka://host:port`. Raises ValueError for any other text.
 

@@ -11,7 +11,7 @@ from streams.contract import BrokerError, Message, TopicPartition, TopicSpec
 from streams.embedded import leases
 from streams.embedded.consumer import EmbeddedConsumer
 from streams.embedded.producer import EmbeddedProducer
-from streams.embedded.store import Options, Store
+from streams.embedded.store import MIN_FREE_BYTES, Options, Store
 
 Child = TypeVar("Child", EmbeddedProducer, EmbeddedConsumer)
 
@@ -28,7 +28,7 @@ class EmbeddedBroker:
         folder: str | Path,
         *,
         lease_s: float = 30.0,
-        min_free_bytes: int = 0,
+        min_free_bytes: int = MIN_FREE_BYTES,
         options: Options | None = None,
     ) -> None:
         self._options = options or Options(lease_s=lease_s, min_free_bytes=min_free_bytes)

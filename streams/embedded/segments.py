@@ -114,17 +114,20 @@ class SegmentedLog:
         return {partition: (oldest[partition], end) for partition, (_, end) in newest.items()}
 
     def expire(self, before_ns: int) -> None:
-        """Unlink the segments that were sealed before this time (UTC); seal the newest when it is due."""
-        if not self._segments():
-            return
-        newest, database = self._newest()
-        if self._policy.due(newest, database, self._clock.utc_ns()) and self._holds_something(database):
-            self._roll(newest.number)
+        """Unlink the segments that were sealed before this time (UTC), then seal the newest when it is due.
+
+        In this order: on a full disk nothing can be sealed before something has been unlinked.
+        """
         segments = self._segments()
+        if not segments:
+            return
         old = [one for one in segments[:-1] if one.sealed_ns is not None and one.sealed_ns < before_ns]
         if old or len(self._names()) > len(segments):
             with self._database.write() as connection:
                 self._unlink(connection, old)
+        newest, database = self._newest()
+        if self._policy.due(newest, database, self._clock.utc_ns()) and self._holds_something(database):
+            self._roll(newest.number)
         self._newest()[1].trim()
 
     def close(self) -> None:

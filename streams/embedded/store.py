@@ -20,6 +20,7 @@ from streams.embedded.leases import MAX_LEASE_NS
 _NAME = "broker.sqlite"
 _TOPICS = """CREATE TABLE topics(id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL, partitions INTEGER NOT NULL,
     retention_s REAL NOT NULL, segmented INTEGER NOT NULL)"""
+MIN_FREE_BYTES = 100_000_000  # a disk that is full to the last byte cannot even forget: unlinking needs a few of them
 _HOUSEKEEPING_S = 60.0
 _BUILT_WITHIN_S = 3_600.0
 _logger = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ class Options:
     """
 
     lease_s: float = 30.0
-    min_free_bytes: int = 0
+    min_free_bytes: int = MIN_FREE_BYTES
     segment_s: float = 3_600.0
     segment_bytes: int = 1 << 30
     clock: Clock = field(default_factory=SystemClock)

@@ -8,7 +8,8 @@ import pytest
 from broker_contract import after, drain, fill, texts
 from embedded_place import EmbeddedPlace
 
-from streams.broker import Broker, BrokerError, TopicPartition, TopicSpec, partition_of
+from streams.broker import Broker, BrokerError, StorageFull, TopicPartition, TopicSpec, partition_of
+from streams.embedded import segments
 
 TOPIC = "audio.windows"
 HOUR_S = 3_600.0
@@ -58,6 +59,26 @@ def test_retention_unlinks_whole_files(place: EmbeddedPlace) -> None:
     consumer = broker.consumer("g", [TOPIC])
     assert texts(drain(consumer, end - oldest)) == [str(n) for n in range(oldest, 30)]
     assert consumer.expired() == 0
+
+
+def test_a_full_disk_can_still_forget(place: EmbeddedPlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no new file can be made, old ones are unlinked all the same, and that makes the room."""
+    broker = place.open()
+    hours(place, broker, 10)
+    place.pass_time(30 * HOUR_S)
+
+    def refuse(path: Path, fill: object) -> None:
+        raise StorageFull(f"{path}: full")
+
+    with monkeypatch.context() as full:
+        full.setattr(segments, "build", refuse)
+        with pytest.raises(StorageFull):
+            broker.expire()
+        with pytest.raises(StorageFull):
+            fill(broker, TOPIC, ["refused"], keys=["a"])
+    assert len(files(place)) == 1
+    fill(broker, TOPIC, ["accepted"], keys=["a"])
+    assert texts(drain(broker.consumer("g", [TOPIC]), 1))[-1] == "accepted"
 
 
 def test_the_last_file_goes_too_when_the_sound_ends(place: EmbeddedPlace) -> None:

@@ -219,8 +219,8 @@ def test_a_full_disk_is_waited_for_without_end_but_a_broken_broker_is_not(place:
     broker = Troubled(place.open(), [StorageFull("full")] * 100)
     work(place, Echo(), broker=broker, seconds=300.0)  # type: ignore[arg-type]  # duck
     assert not finished(place)
+    broker = Troubled(place.open(), [BrokerError("away")] * 100)
     with pytest.raises(BrokerError, match="away"):
-        broker = Troubled(place.open(), [BrokerError("away")] * 100)
         work(place, Echo(), broker=broker, seconds=300.0)  # type: ignore[arg-type]  # duck
     assert not finished(place)
     work(place, Echo())
