@@ -7,14 +7,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from monitor.console import say, table
-from monitor.line_broker import open_line_broker
+from monitor.line_broker import messages, open_line_broker
 from monitor.settings import Line
-from streams.broker import Broker, Message, TopicPartition
+from streams.broker import Broker
 from streams.codec import decode_dead
 from streams.dead import DeadLetter
 from streams.records import TOPIC_DEAD
-
-CHUNK = 500
 
 
 def list_dead(line: Line, limit: int) -> list[dict[str, Any]]:
@@ -69,15 +67,4 @@ def replay_dead(line: Line, reason: str = "") -> int:
 
 
 def _letters(broker: Broker) -> Iterator[DeadLetter]:
-    for partition, (start, end) in broker.bounds(TOPIC_DEAD).items():
-        for message in _messages(broker, TopicPartition(TOPIC_DEAD, partition), start, end):
-            yield decode_dead(message)
-
-
-def _messages(broker: Broker, where: TopicPartition, start: int, end: int) -> Iterator[Message]:
-    while start < end:
-        chunk = broker.read(where, start, CHUNK)
-        if not chunk:
-            return
-        yield from chunk
-        start = chunk[-1].offset + 1
+    return map(decode_dead, messages(broker, TOPIC_DEAD))

@@ -99,7 +99,7 @@ class Intake:
         self.unflushed += 1
 
     def _bury(self, event: Rejected, producer: Producer) -> None:
-        warn(f"{event.mic}: {event.source} refused: {event.text}")
+        warn(f"{event.mic}: refused ({event.reason}): {event.text}")
         letter = DeadLetter(
             key=event.machine,
             headers={"machine": event.machine, "mic": event.mic},

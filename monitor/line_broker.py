@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from monitor.settings import Line
-from streams.broker import Broker, TopicSpec, open_broker
+from streams.broker import Broker, Message, TopicPartition, TopicSpec, open_broker
 from streams.records import TOPIC_ALERTS, TOPIC_DEAD, TOPIC_SCORES, TOPIC_WINDOWS
 
 WORKERS = "workers"  # the group that scores windows
@@ -25,3 +27,15 @@ def open_line_broker(line: Line) -> Broker:
     broker = open_broker(line.broker.url, min_free_bytes=line.broker.min_free_mb * 1_000_000)
     broker.ensure_topics(topics(line))
     return broker
+
+
+def messages(broker: Broker, topic: str, chunk: int = 500) -> Iterator[Message]:
+    """Every message that a topic holds now, partition by partition, `chunk` in memory at a time."""
+    for partition, (start, end) in broker.bounds(topic).items():
+        position = start
+        while position < end:
+            found = broker.read(TopicPartition(topic, partition), position, chunk)
+            if not found:
+                break
+            yield from found
+            position = found[-1].offset + 1

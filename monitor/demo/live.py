@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -14,17 +13,16 @@ from typing import Self
 from monitor.alarm_store import AlarmStore
 from monitor.console import say
 from monitor.errors import WorkFailed
-from monitor.line_broker import open_line_broker
+from monitor.line_broker import messages, open_line_broker
 from monitor.run import Supervisor, drained, judged
 from monitor.settings import Line, load_line
 from streams import codec
-from streams.broker import Broker, Message, TopicPartition
+from streams.broker import Broker
 from streams.records import TOPIC_DEAD, TOPIC_SCORES, TOPIC_WINDOWS, Alert
 
 LOOK_S = 0.25
 SAY_S = 2.0
 SETTLE_S = 20.0  # how long the last evidence clips may take once everything is scored
-CHUNK = 1000
 
 
 @dataclass(frozen=True)
@@ -132,15 +130,3 @@ class Live:
         self._supervisor.stop()
         self._broker.close()
         self._log.close()
-
-
-def messages(broker: Broker, topic: str) -> Iterator[Message]:
-    """Every message of a topic, partition by partition."""
-    for partition, (start, end) in broker.bounds(topic).items():
-        position = start
-        while position < end:
-            chunk: Sequence[Message] = broker.read(TopicPartition(topic, partition), position, CHUNK)
-            if not chunk:
-                break
-            yield from chunk
-            position = chunk[-1].offset + 1

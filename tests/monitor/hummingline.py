@@ -22,7 +22,8 @@ def hum(seconds: float, tone_hz: float, seed: int, fault: float = 0.0) -> NDArra
     load = 1.0 + 0.1 * np.sin(2 * np.pi * time / 7.0 + rng.uniform(0, 6))
     tones = sum(np.sin(2 * np.pi * tone_hz * k * time + rng.uniform(0, 6)) / k for k in range(1, 6))
     noise = rng.standard_normal(len(time))
-    hiss = rng.standard_normal(len(time)) * np.sin(2 * np.pi * 5000 * time)
+    slow = np.convolve(rng.standard_normal(len(time)), np.full(32, 32**-0.5), "same")  # below 500 Hz, RMS 1
+    hiss = slow * np.sin(2 * np.pi * 5000 * time) * 2**0.5
     return (0.02 * load * tones + 0.01 * noise + fault * hiss).astype(np.float32)
 
 

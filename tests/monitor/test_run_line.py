@@ -18,8 +18,7 @@ import pytest
 from hummingline import MACHINES, trained, write_line
 
 from monitor.alarm_store import AlarmStore
-from monitor.demo.live import messages
-from monitor.line_broker import open_line_broker
+from monitor.line_broker import messages, open_line_broker
 from monitor.settings import Line, load_line
 from streams import codec
 from streams.records import TOPIC_ALERTS, TOPIC_SCORES, TOPIC_WINDOWS, Alert, Identity, WindowScore
