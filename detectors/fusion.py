@@ -2,8 +2,9 @@
 
 On one machine the nearest neighbour wins, on another the Mahalanobis distance, and healthy sound alone cannot tell
 which it will be. So every member speaks in robust z-scores of its out-of-fold healthy statistics: one that
-faults move by many healthy spreads dominates the mean by itself, one that they do not move adds little.
-The spread is that of the upper half: what healthy sound does on the side where faults lie.
+faults move by many healthy spreads carries the mean, one that they do not move adds little. The spread is that of the
+upper half: what healthy sound does on the side where faults lie. Beyond a few spreads a z-score counts by its logarithm
+(asinh): a likelihood grows with the square of a distance, and would otherwise outvote all distances together.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _NORMAL_90 = 1.2816  # the normal law's 90% quantile
 
 
 class Fusion:
-    """Mean of the members' robust z-scores."""
+    """Mean of the members' robust z-scores, tamed."""
 
     name = "fusion"
     context_s = CONTEXT_S
@@ -60,11 +61,11 @@ class Fusion:
         return self._combine(statistics)
 
     def score(self, evidence: Evidence) -> Tensor:
-        """Mean z-score [batch] over the members."""
+        """Mean over the members [batch] of their tamed z-scores."""
         return self._combine(torch.stack([member.score(evidence) for member in self._members]))
 
     def _combine(self, statistics: Tensor) -> Tensor:
-        return ((statistics - self._centre[:, None]) / self._spread[:, None]).mean(0)
+        return ((statistics - self._centre[:, None]) / self._spread[:, None]).asinh().mean(0)
 
     def state(self) -> Mapping[str, Tensor]:
         """Centre and spread [member], and the members' states under their names."""

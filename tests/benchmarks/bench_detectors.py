@@ -193,8 +193,8 @@ def page(found: dict[str, Any]) -> str:
     verdict = (
         f"Mahalanobis is **{found['times_the_peer']:.1f} times** as fast as the peer (at least "
         f"{found['times_the_peer_at_least']:.1f} in every round), at the same scores (largest relative difference "
-        f"{found['largest_relative_difference']:.1e}). *Streamed* scores every window with the four before it, as `run` "
-        "does; the other rows score each clip once."
+        f"{found['largest_relative_difference']:.1e}). *Streamed* scores every window with the four before it, as "
+        "`run` does; the other rows score each clip once."
     )
     lines = ["# Detectors: speed beside the plain pipeline", ""]
     lines += ["Written by `python tests/benchmarks/bench_detectors.py`; do not edit.", "", how, ""]
