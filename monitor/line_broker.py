@@ -15,10 +15,10 @@ def topics(line: Line) -> tuple[TopicSpec, ...]:
     """The four topics: sound is kept briefly, results long."""
     partitions, long = line.broker.partitions, line.broker.results_retention_s
     return (
-        TopicSpec(TOPIC_WINDOWS, partitions, line.broker.windows_retention_s),
-        TopicSpec(TOPIC_SCORES, partitions, long),
-        TopicSpec(TOPIC_ALERTS, partitions, long),
-        TopicSpec(TOPIC_DEAD, partitions, long),
+        TopicSpec(TOPIC_WINDOWS, partitions, line.broker.windows_retention_s, segmented=True),
+        TopicSpec(TOPIC_SCORES, partitions, long, segmented=False),
+        TopicSpec(TOPIC_ALERTS, partitions, long, segmented=False),
+        TopicSpec(TOPIC_DEAD, partitions, long, segmented=False),
     )
 
 

@@ -93,8 +93,14 @@ class Pipeline:
 
     def _hear(self, messages: Sequence[Message]) -> None:
         for start in range(0, len(messages), self._line.chain.max_batch):
-            windows = [self._accepted(message) for message in messages[start : start + self._line.chain.max_batch]]
+            windows = [self._readable(message) for message in messages[start : start + self._line.chain.max_batch]]
             self._remember([window for window in windows if isinstance(window, AudioWindow)])
+
+    def _readable(self, message: Message) -> AudioWindow | WindowScore | None:
+        try:
+            return self._accepted(message)
+        except codec.CodecError:
+            return None  # it went to the dead letters when it was due; the context breaks there
 
     def _accepted(self, message: Message) -> AudioWindow | WindowScore:
         window = codec.decode_window(message)
