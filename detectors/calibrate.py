@@ -56,7 +56,7 @@ class Calibration:
         statistic = statistic.double()
         place = torch.searchsorted(self.healthy, statistic, side="left")
         count = torch.cat([self.at_least, self.at_least.new_zeros(1)])[place]
-        counted = -torch.log10((1.0 + count) / (self.recordings + 1.0))
+        counted = torch.log10((self.recordings + 1.0) / (1.0 + count))  # 0 at p = 1, not -0
         beyond = statistic > self.healthy[-1]
         top = self._log_tail(self.healthy[-1:])
         tail = (top - self._log_tail(statistic.maximum(self.healthy[-1]))) / math.log(10.0)

@@ -208,7 +208,7 @@ def test_frame_gmm_is_scikit_learns() -> None:
 
 
 def test_fusion_is_carried_by_the_members_that_hear_something() -> None:
-    """Healthy sound fuses to about 0, a fault pulls the mean up, but no member alone outvotes the others without end."""
+    """Healthy sound fuses to about 0, a fault pulls the mean up, but no member alone outvotes all others."""
     fusion = Fusion()
     statistic = fusion.cross_fit(HEALTHY)
     assert abs(float(statistic.median())) < 0.5
