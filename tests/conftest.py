@@ -16,19 +16,17 @@ _KEY = "kafka"
 def kafka_absent(request: pytest.FixtureRequest) -> str:
     """Empty where Kafka can be started; else why not."""
     reason = why_absent()
-    request.config.stash[_REPORT] = f"Kafka: absent, its tests were skipped ({reason})" if reason else ""
+    real = f"Kafka: real, Apache Kafka {VERSION} (KRaft), started and stopped by the tests"
+    request.config.stash[_REPORT] = f"Kafka: absent, its tests were skipped ({reason})" if reason else real
     return reason
 
 
 @pytest.fixture(scope="session")
-def kafka_server(
-    request: pytest.FixtureRequest, kafka_absent: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[KafkaServer]:
+def kafka_server(kafka_absent: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
     """A real Kafka for the whole session. Tests that use it carry `pytest.mark.xdist_group("kafka")`."""
     if kafka_absent:
         pytest.skip(kafka_absent)
     server = KafkaServer(tmp_path_factory.mktemp("kafka")).start()
-    request.config.stash[_REPORT] = f"Kafka: real, Apache Kafka {VERSION} (KRaft) on 127.0.0.1:{server.port}"
     yield server
     server.stop()
 

@@ -59,6 +59,10 @@ class KafkaServer:
     def log(self) -> str:
         return (self.folder / "server.log").read_text(errors="replace")
 
+    @property
+    def runs(self) -> bool:
+        return self._process is not None
+
     def start(self) -> KafkaServer:
         """Return when it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)

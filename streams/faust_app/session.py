@@ -18,7 +18,7 @@ import faust
 from faust.types import TP, EventT
 
 from streams.faust_app.app import Intake, build_app
-from streams.kafka.connection import Connection
+from streams.kafka.connection import Connection, quiet
 
 STOP_S = 10.0  # Faust may take so long to stop in order; then its thread is left behind and told to end
 LOOK_S = 0.2
@@ -39,6 +39,7 @@ class Session:
     """Faust from start to end. It ends by itself when Faust crashes or when a batch is not done within `lease_s`."""
 
     def __init__(self, connection: Connection, intake: Intake, lease_s: float) -> None:
+        quiet("aiokafka", "faust", "mode")
         self._connection = connection
         self._intake = intake
         self._lease_s = lease_s

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator
 from kafka import errors
 from kafka.admin import KafkaAdminClient
 
-from streams.kafka.connection import Connection
+from streams.kafka.connection import Connection, connected
 
 
 @contextlib.contextmanager
 def admin(connection: Connection) -> Iterator[KafkaAdminClient]:
     """An administration client, closed at the end."""
-    client = KafkaAdminClient(**connection.options())
+    client = connected(KafkaAdminClient, **connection.options())
     try:
         yield client
     finally:

@@ -13,7 +13,7 @@ from kafka import errors
 from streams.contract import BrokerError, Message, TopicPartition, TopicSpec
 from streams.kafka import topics
 from streams.kafka.admin import admin
-from streams.kafka.connection import KAFKA_MESSAGE_BYTES, REQUEST_S, Connection, told
+from streams.kafka.connection import KAFKA_MESSAGE_BYTES, REQUEST_S, Connection, connected, told
 from streams.kafka.consumer import KafkaConsumer
 from streams.kafka.messages import message_of, position
 from streams.kafka.producer import KafkaProducer
@@ -101,7 +101,8 @@ class KafkaBroker:
 
     def _connected(self) -> kafka.KafkaConsumer:
         if self._reader is None:
-            self._reader = kafka.KafkaConsumer(
+            self._reader = connected(
+                kafka.KafkaConsumer,
                 **self.connection.options(),
                 group_id=None,
                 enable_auto_commit=False,

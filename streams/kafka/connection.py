@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+import kafka
 from kafka import errors
+from kafka.net.compat import KafkaNetClient
 
 from streams.contract import MAX_MESSAGE_BYTES, BrokerAbsent, BrokerError, LeaseLost, MessageTooLarge
 from streams.security import Security
@@ -59,6 +62,34 @@ class Connection:
             options["sasl_plain_username"] = self.security.username
             options["sasl_plain_password"] = self.security.password
         return options
+
+
+Client = TypeVar("Client", kafka.KafkaProducer, kafka.KafkaConsumer, kafka.KafkaAdminClient)
+
+
+def quiet(*names: str) -> None:
+    """Silence libraries that log every attempt to reconnect: our own errors say it once. A level that is set stays."""
+    for name in names:
+        logger = logging.getLogger(name)
+        if logger.level == logging.NOTSET:
+            logger.setLevel(logging.CRITICAL)
+
+
+def connected(kind: Callable[..., Client], **options: object) -> Client:
+    """A client of kafka-python. One that cannot connect raises out of its constructor and would leave its thread."""
+    quiet("kafka")
+    opened: list[KafkaNetClient] = []
+
+    def net_client(**configs: object) -> KafkaNetClient:
+        opened.append(KafkaNetClient(**configs))
+        return opened[-1]
+
+    try:
+        return kind(kafka_client=net_client, **options)
+    except BaseException:
+        for client in opened:
+            client.close()
+        raise
 
 
 _REMEDY: Mapping[type[Exception], str] = {

@@ -11,7 +11,7 @@ from kafka.structs import OffsetAndMetadata
 
 from streams.contract import BrokerError, LeaseLost, Message, TopicPartition
 from streams.kafka.admin import partition_counts
-from streams.kafka.connection import KAFKA_MESSAGE_BYTES, Connection, told
+from streams.kafka.connection import KAFKA_MESSAGE_BYTES, Connection, connected, told
 from streams.kafka.messages import message_of, position
 
 SESSION_S = 10  # a member that Kafka has not heard of for so long is dead
@@ -63,7 +63,8 @@ class KafkaConsumer:
             missing = sorted(set(self._topics) - partition_counts(connection, self._topics).keys())
             if missing:
                 raise errors.UnknownTopicOrPartitionError(", ".join(missing))
-            self._inner = kafka.KafkaConsumer(
+            self._inner = connected(
+                kafka.KafkaConsumer,
                 **connection.options(),
                 group_id=group,
                 enable_auto_commit=False,
@@ -88,7 +89,7 @@ class KafkaConsumer:
         if self._closed:
             raise BrokerError("the consumer is closed: open another one")
         if max_messages <= 0:
-            return self._renew()
+            return self._renew(timeout_s)
         deadline_s = time.monotonic() + timeout_s
         with told(self._connection, f"cannot read {', '.join(self._topics)}"):
             while True:
@@ -151,13 +152,13 @@ class KafkaConsumer:
         finally:
             self._on_close(self)
 
-    def _renew(self) -> list[Message]:
+    def _renew(self, timeout_s: float) -> list[Message]:
         """Tell the group that we live, and read nothing."""
         with told(self._connection, "cannot stay in the group"):
             before = self._inner.assignment()
             self._inner.pause(*before)
             try:
-                messages = self._poll_once(1, 0.0)
+                messages = self._poll_once(1, timeout_s)
             finally:
                 self._inner.resume(*(before & self._inner.assignment()))
             for message in reversed(messages):  # of a partition that came to us just now: read it again later
