@@ -140,7 +140,7 @@ def ingest_line(line: Line, *, only: Sequence[str] = (), stop: Stop, clock_ns: C
         raise WorkFailed(
             f"machine {', '.join(only)} is not in line.toml: it has {', '.join(m.id for m in line.machine)}"
         )
-    broker = open_line_broker(line)
+    broker = open_line_broker(line, stop=stop)
     ask = threading.Event()
     start_ns = clock_ns()
     intakes = [Intake(line, machine, mic, broker, ask, start_ns) for machine in chosen for mic in machine.mic]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
+from monitor.console import warn
 from monitor.settings import Line
-from streams.broker import Broker, Message, TopicPartition, TopicSpec, open_broker
+from streams.broker import Broker, BrokerAbsent, Message, TopicPartition, TopicSpec, open_broker
 from streams.records import TOPIC_ALERTS, TOPIC_DEAD, TOPIC_SCORES, TOPIC_WINDOWS
 
 WORKERS = "workers"  # the group that scores windows
+LOOK_S = 1.0  # how often a process that waits for Kafka looks again
 
 
 def topics(line: Line) -> tuple[TopicSpec, ...]:
@@ -22,11 +25,29 @@ def topics(line: Line) -> tuple[TopicSpec, ...]:
     )
 
 
-def open_line_broker(line: Line) -> Broker:
-    """Open the line's broker and make sure that its topics exist. Raises BrokerError."""
-    broker = open_broker(line.broker.url, min_free_bytes=line.broker.min_free_mb * 1_000_000)
-    broker.ensure_topics(topics(line))
-    return broker
+def open_line_broker(line: Line, *, stop: Callable[[], bool] | None = None) -> Broker:
+    """Open the line's broker and make sure that its topics exist. Raises BrokerError.
+
+    With `stop`, a Kafka that is not there yet is waited for until then.
+    """
+    broker = open_broker(
+        line.broker.url,
+        min_free_bytes=line.broker.min_free_mb * 1_000_000,
+        security=line.broker.security.contract(),
+    )
+    told = False
+    while True:
+        try:
+            broker.ensure_topics(topics(line))
+        except BrokerAbsent as error:
+            if stop is None or stop():
+                raise
+            if not told:
+                warn(f"waiting: {error}")
+                told = True
+            time.sleep(LOOK_S)
+        else:
+            return broker
 
 
 def messages(broker: Broker, topic: str, chunk: int = 500) -> Iterator[Message]:

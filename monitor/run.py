@@ -156,7 +156,7 @@ def run_line(config: Path, *, once: bool = False, workers: int = 1, stop: Stop |
     check_models(line)
     stop = stop or stopper()
     supervisor = Supervisor(config, workers)
-    broker = open_line_broker(line)
+    broker = open_line_broker(line, stop=stop)
     try:
         while not stop():
             supervisor.tick(time.monotonic())

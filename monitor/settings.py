@@ -10,7 +10,9 @@ import zoneinfo
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from streams.security import Security
 
 SOURCES = ("file:", "folder:", "mic:", "ffmpeg:")
 FOLDER_PATIENCE_S = 900.0
@@ -56,6 +58,39 @@ class Site(_Part):
     window_s: float = Field(2.0, ge=0.5, le=10.0)
 
 
+class BrokerSecurity(_Part):
+    """How Kafka wants to be spoken to: `ca`, `cert`, `key` are PEM files, `password_file` holds the password alone."""
+
+    protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+    check_hostname: bool = True
+    mechanism: Literal["", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = ""
+    username: str = ""
+    password: SecretStr = SecretStr("")
+    password_file: Path | None = None
+
+    def contract(self) -> Security:
+        """What the broker is given. Raises SettingsError for what does not go together or cannot be read."""
+        password = self.password.get_secret_value()
+        try:
+            if self.password_file is not None:
+                password = self.password_file.read_text(encoding="utf-8").strip()
+            return Security(
+                self.protocol,
+                self.ca,
+                self.cert,
+                self.key,
+                self.check_hostname,
+                self.mechanism,
+                self.username,
+                password,
+            )
+        except (OSError, ValueError) as error:
+            raise SettingsError(f"broker.security: {error}") from error
+
+
 class BrokerSettings(_Part):
     """Which broker carries the windows, and how long they are kept."""
 
@@ -64,6 +99,7 @@ class BrokerSettings(_Part):
     windows_retention_s: float = Field(86_400.0, ge=60.0)
     results_retention_s: float = Field(90 * 86_400.0, ge=60.0)
     min_free_mb: int = Field(500, ge=0)
+    security: BrokerSecurity = BrokerSecurity()
 
 
 class Chain(_Part):
@@ -223,19 +259,23 @@ def load_line(path: Path) -> Line:
         line = Line.model_validate(raw)
     except ValidationError as error:
         raise SettingsError(f"{path}: {_in_words(error)}") from error
-    return _absolute(line, path.resolve().parent)
+    line = _absolute(line, path.resolve().parent)
+    line.broker.security.contract()  # better an error now than in a worker that starts for ever
+    return line
 
 
 def _in_words(error: ValidationError) -> str:
     lines = []
     for item in error.errors():
         key = ".".join(str(part) for part in item["loc"]) or "line"
+        secret = key == "web.token" or "password" in key
         if item["type"] == "extra_forbidden":
-            lines.append(f"{key} = {item['input']!r}: no such key; correct its spelling or remove it")
+            value = "" if secret else f" = {item['input']!r}"
+            lines.append(f"{key}{value}: no such key; correct its spelling or remove it")
         elif item["type"] == "missing":
             lines.append(f"{key}: missing; add it")
         else:
-            value = "" if key == "web.token" or not item["loc"] else f" = {item['input']!r}"
+            value = "" if secret or not item["loc"] else f" = {item['input']!r}"
             lines.append(f"{key}{value}: {item['msg'].removeprefix('Value error, ')}")
     return "; ".join(lines)
 
@@ -246,6 +286,8 @@ def _absolute(line: Line, base: Path) -> Line:
         a_path = scheme in ("file", "folder") or (scheme == "ffmpeg" and "://" not in rest)
         return f"{scheme}:{base / rest}" if a_path else text
 
+    files = {name: getattr(line.broker.security, name) for name in ("ca", "cert", "key", "password_file")}
+    security = line.broker.security.model_copy(update={name: path and base / path for name, path in files.items()})
     url = line.broker.url
     if url.startswith("embedded:"):
         url = f"embedded:{base / url.removeprefix('embedded:')}"
@@ -263,7 +305,7 @@ def _absolute(line: Line, base: Path) -> Line:
     return line.model_copy(
         update={
             "site": line.site.model_copy(update={"data": base / line.site.data}),
-            "broker": line.broker.model_copy(update={"url": url}),
+            "broker": line.broker.model_copy(update={"url": url, "security": security}),
             "machine": machines,
         }
     )

@@ -23,6 +23,7 @@ url = "embedded:data/broker"    # embedded:DIR, right for one machine | kafka://
 # windows_retention_s = 86400   # how long sound is kept
 # results_retention_s = 7776000 # how long scores, alerts and dead letters are kept
 # min_free_mb = 500             # below this much free disk intake stops, and says so
+# security = { protocol = "PLAINTEXT" }   # Kafka with TLS or a log-in: see docs/kafka.md
 
 [chain]
 stages = ["raw"]                # the stages before the score

@@ -47,7 +47,7 @@ def watch(
         store = stack.enter_context(AlarmStore(path, at=at) if at else AlarmStore(path))
         store.own()
         if broker is None:
-            broker = open_line_broker(line)
+            broker = open_line_broker(line, stop=stop)
             stack.callback(broker.close)
         monitor = Monitor(line, broker, store, clock_ns=clock_ns)
         web = WebThread(make_app(line, _sources(monitor)), line.web.host, line.web.port)

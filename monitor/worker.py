@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from detectors.store import load_models
@@ -10,7 +12,7 @@ from monitor.pipeline import Pipeline
 from monitor.processes import Stop
 from monitor.settings import Line
 from streams.records import TOPIC_WINDOWS
-from streams.worker import BatchLimits, run_worker
+from streams.worker import BatchLimits, WorkerTotals, run_worker
 
 
 def work_line(line: Line, *, stop: Stop, threads: int | None = None) -> int:
@@ -18,9 +20,9 @@ def work_line(line: Line, *, stop: Stop, threads: int | None = None) -> int:
     if threads:
         torch.set_num_threads(threads)
     models = {machine.id: load_models(line.models / machine.id) for machine in line.machine}
-    broker = open_line_broker(line)
+    broker = open_line_broker(line, stop=stop)
     try:
-        run_worker(
+        _run_worker(line)(
             broker,
             WORKERS,
             (TOPIC_WINDOWS,),
@@ -31,3 +33,12 @@ def work_line(line: Line, *, stop: Stop, threads: int | None = None) -> int:
     finally:
         broker.close()
     return 0
+
+
+def _run_worker(line: Line) -> Callable[..., WorkerTotals]:
+    """The same loop on either broker; on Kafka Faust feeds it."""
+    if not line.broker.url.startswith("kafka://"):
+        return run_worker
+    from streams.faust_app.worker import run_faust_worker
+
+    return run_faust_worker

@@ -5,6 +5,7 @@ from __future__ import annotations
 from streams.contract import (
     MAX_MESSAGE_BYTES,
     Broker,
+    BrokerAbsent,
     BrokerError,
     Consumer,
     LeaseLost,
@@ -21,6 +22,7 @@ from streams.security import Security
 __all__ = [
     "MAX_MESSAGE_BYTES",
     "Broker",
+    "BrokerAbsent",
     "BrokerError",
     "Consumer",
     "LeaseLost",

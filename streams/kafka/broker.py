@@ -35,6 +35,7 @@ class KafkaBroker:
         self._lease_s = lease_s
         self._lock = threading.RLock()
         self._reader: kafka.KafkaConsumer | None = None
+        self._admin: kafka.KafkaAdminClient | None = None
         self._children: list[KafkaProducer | KafkaConsumer] = []
 
     def ensure_topics(self, specs: Sequence[TopicSpec]) -> None:
@@ -79,8 +80,14 @@ class KafkaBroker:
 
     def committed(self, group: str, topic: str) -> Mapping[int, int]:
         """Per partition: the group's next offset; a partition never committed is absent."""
-        with told(self.connection, f"cannot look into group {group}"), admin(self.connection) as client:
-            found = client.list_group_offsets(group)[group]
+        with self._lock, told(self.connection, f"cannot look into group {group}"):
+            try:
+                if self._admin is None:
+                    self._admin = connected(kafka.KafkaAdminClient, **self.connection.options())
+                found = self._admin.list_group_offsets(group)[group]
+            except errors.KafkaError:
+                self._close_admin()  # the next call connects anew
+                raise
         return {where.partition: at.offset for where, at in found.items() if where.topic == topic and at.offset >= 0}
 
     def close(self) -> None:
@@ -92,12 +99,19 @@ class KafkaBroker:
             except BrokerError as error:
                 failed = failed or error
         with self._lock:
+            self._close_admin()
             reader, self._reader = self._reader, None
             if reader is not None:
                 with contextlib.suppress(errors.KafkaError, OSError):
                     reader.close(autocommit=False)
         if failed:
             raise failed
+
+    def _close_admin(self) -> None:
+        client, self._admin = self._admin, None
+        if client is not None:
+            with contextlib.suppress(errors.KafkaError, OSError):
+                client.close()
 
     def _connected(self) -> kafka.KafkaConsumer:
         if self._reader is None:
