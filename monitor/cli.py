@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 Lang = Literal["ja", "en"]
+DataSet = Literal["dcase2020", "dcase2021", "dcase2022", "dcase2023", "dcase2024", "dcase2025", "mimii"]
 LineFile = Annotated[Path, typer.Option("-c", "--config", help="The line's settings (line.toml).", metavar="LINE.TOML")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 Supervised = Annotated[bool, typer.Option("--supervised", hidden=True, help="Stop when standard input closes.")]
@@ -150,18 +151,34 @@ def score(
 
 @app.command()
 def evaluate(
-    manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="Labelled recordings (CSV).")],
+    source: Annotated[
+        Path, typer.Argument(metavar="MANIFEST|DIR", help="Labelled recordings (CSV), or with --dataset a folder.")
+    ],
     out: Annotated[Path, typer.Option("--out", help="Folder for report.json and report.html.", metavar="DIR")],
+    dataset: Annotated[
+        DataSet | None, typer.Option("--dataset", help="DIR is this public data set, as its archives unpack.")
+    ] = None,
     chain: Annotated[str, typer.Option("--chain", help="raw")] = "raw",
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     lang: Annotated[Lang, typer.Option("--lang", help="Language of the report.")] = "en",
     as_json: Json = False,
 ) -> None:
     """Measure detectors and controls on labelled recordings, with confidence intervals."""
+    if dataset and source.is_file():
+        raise typer.BadParameter(f"{source} is a file; --dataset {dataset} goes with the folder of that data set")
+    if not dataset and source.is_dir():
+        raise typer.BadParameter(f"{source} is a folder; give a manifest (CSV), or say with --dataset what it holds")
     from monitor.evaluate import evaluate as evaluate_manifest
     from monitor.evaluate import print_report
 
-    report = evaluate_manifest(manifest, out, chain=chain, seed=seed, lang=lang)
+    notes: tuple[str, ...] = ()
+    if dataset:
+        from monitor.datasets import find_rows, write_manifest
+
+        found = find_rows(dataset, source, seed=seed)
+        source, notes = out / "manifest.csv", found.notes
+        write_manifest(found, source)
+    report = evaluate_manifest(source, out, chain=chain, seed=seed, lang=lang, dataset=dataset or "", notes=notes)
     if as_json:
         _print_json(report)
     else:

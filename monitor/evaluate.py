@@ -18,6 +18,7 @@ import numpy as np
 from monitor import roc
 from monitor.console import progress as console_progress
 from monitor.console import say, table
+from monitor.dataset_table import Judged, dataset_table, print_dataset_table
 from monitor.errors import WorkFailed
 from monitor.evaluate_machine import RATE, WINDOW_S, Heard, Outcome, hear_machine, run_detector
 from monitor.manifest import Manifest, read_manifest
@@ -46,12 +47,16 @@ def evaluate(
     seed: int = 0,
     lang: str = "en",
     progress: Progress | None = None,
+    dataset: str = "",
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Write report.json and report.html into `out` and return the report.
 
-    `progress` wraps the sequence of machines; None: a bar on a terminal. Raises ManifestError for a manifest that
-    cannot be used, WorkFailed for an unknown chain. What cannot be measured (one class only, too few recordings) is
-    null in the report, with the reason under protocol.notes.
+    `progress` wraps the sequence of machines; None: a bar on a terminal. `dataset` names the public data set that the
+    manifest was made from, which adds its own table; `notes` are put before the report's own.
+
+    Raises ManifestError for a manifest that cannot be used, WorkFailed for an unknown chain. What cannot be measured
+    (one class only, too few recordings) is null in the report, with the reason under protocol.notes.
     """
     if chain not in CHAINS:
         raise WorkFailed(f"--chain is {chain!r}, allowed is {', '.join(CHAINS)}")
@@ -59,11 +64,18 @@ def evaluate(
     with console_progress("evaluate") as bar:
         machines = [_machine(manifest, name, seed) for name in (progress or bar)(manifest.machines())]
     report = _report(manifest, machines, chain, seed)
+    report["protocol"]["notes"][:0] = notes
+    if dataset:
+        report["dataset"] = dataset_table(dataset, [_judged(one, one.heard) for one in machines if one.heard])
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     (out / "report.json").write_text(json.dumps(report, ensure_ascii=False, indent=1, allow_nan=False) + "\n", "utf-8")
     write_report(report, _curves(machines), out / "report.html", lang=lang)
     return report
+
+
+def _judged(machine: Machine, heard: Heard) -> Judged:
+    return Judged(machine.name, heard.test, {name: one.statistic for name, one in machine.outcomes.items()})
 
 
 def _machine(manifest: Manifest, name: str, seed: int) -> Machine:
@@ -258,6 +270,8 @@ def print_report(report: dict[str, Any], out: str | Path) -> None:
         )
     columns = ("", "official", "less default", "AUC", "pAUC", "FPR at 0.1", "TPR at 0.1", "windows/s")
     table(f"* default: {default}; [] 95% intervals; loudness and mean-spectrum are controls", columns, rows)
+    if "dataset" in report:
+        print_dataset_table(report["dataset"], default)
     for note in report["protocol"]["notes"]:
         say(f"note: {note}")
     say(str(Path(out) / "report.html"))
