@@ -152,8 +152,8 @@ def _find_mimii(folder: Path, seed: int) -> Found:
         kind = folder.name if above == "." else above
         rows += _mimii_machine(where, f"{kind}/{where.name}", kind, seed)
     note = (
-        f"mimii: as many normal files test as there are abnormal ones, drawn with seed {seed} (its authors' baseline takes "
-        "the first ones), the rest trains; of its eight channels the first is heard"
+        f"mimii: as many normal files test as there are abnormal ones, drawn with seed {seed} (its authors' baseline "
+        "takes the first ones), the rest trains; of its eight channels the first is heard"
     )
     return Found(tuple(rows), (note,))
 
