@@ -18,7 +18,8 @@ import faust
 from faust.types import TP, EventT
 
 from streams.faust_app.app import Intake, build_app
-from streams.kafka.connection import Connection, quiet
+from streams.kafka.clients import quiet
+from streams.kafka.connection import Connection
 
 STOP_S = 10.0  # Faust may take so long to stop in order; then its thread is left behind and told to end
 LOOK_S = 0.2

@@ -2,7 +2,8 @@
 
 A table of contents:
 
-- `connection`: where Kafka is and how to be let in (TLS, SASL), and what its errors mean in words.
+- `connection`: where Kafka is, what its clients are told, and what its errors mean in words.
+- `clients`: clients of kafka-python that say why they could not connect; `admin`: short questions.
 - `topics`: how a topic must be, and the refusal of one that is not.
 - `producer`, `consumer`, `broker`: the contract of `streams.contract`.
 

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from kafka import errors
 from kafka.admin import KafkaAdminClient
 
-from streams.kafka.connection import Connection, connected
+from streams.kafka.clients import connected
+from streams.kafka.connection import Connection
 
 
 @contextlib.contextmanager

@@ -13,7 +13,8 @@ from kafka import errors
 from streams.contract import BrokerError, Message, TopicPartition, TopicSpec
 from streams.kafka import topics
 from streams.kafka.admin import admin
-from streams.kafka.connection import KAFKA_MESSAGE_BYTES, REQUEST_S, Connection, connected, told
+from streams.kafka.clients import connected
+from streams.kafka.connection import KAFKA_MESSAGE_BYTES, REQUEST_S, Connection, told
 from streams.kafka.consumer import KafkaConsumer
 from streams.kafka.messages import message_of, position
 from streams.kafka.producer import KafkaProducer

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-import kafka
 from kafka import errors
-from kafka.net.compat import KafkaNetClient
 
 from streams.contract import MAX_MESSAGE_BYTES, BrokerAbsent, BrokerError, LeaseLost, MessageTooLarge
+from streams.kafka.clients import TlsRefused
 from streams.security import Security
 
 # A message of the contract's size, and room for what Kafka writes around it.
@@ -64,35 +62,8 @@ class Connection:
         return options
 
 
-Client = TypeVar("Client", kafka.KafkaProducer, kafka.KafkaConsumer, kafka.KafkaAdminClient)
-
-
-def quiet(*names: str) -> None:
-    """Silence libraries that log every attempt to reconnect: our own errors say it once. A level that is set stays."""
-    for name in names:
-        logger = logging.getLogger(name)
-        if logger.level == logging.NOTSET:
-            logger.setLevel(logging.CRITICAL)
-
-
-def connected(kind: Callable[..., Client], **options: object) -> Client:
-    """A client of kafka-python. One that cannot connect raises out of its constructor and would leave its thread."""
-    quiet("kafka")
-    opened: list[KafkaNetClient] = []
-
-    def net_client(**configs: object) -> KafkaNetClient:
-        opened.append(KafkaNetClient(**configs))
-        return opened[-1]
-
-    try:
-        return kind(kafka_client=net_client, **options)
-    except BaseException:
-        for client in opened:
-            client.close()
-        raise
-
-
 _REMEDY: Mapping[type[Exception], str] = {
+    TlsRefused: "give the certificate of its authority: ca under [broker.security]; or see that host and protocol fit",
     errors.SaslAuthenticationFailedError: "correct mechanism, username and password under [broker.security]",
     errors.UnsupportedSaslMechanismError: "set the mechanism under [broker.security] to one that this Kafka offers",
     errors.TopicAuthorizationFailedError: "give this user the right to read, write and create the topics",

@@ -11,7 +11,8 @@ from kafka.structs import OffsetAndMetadata
 
 from streams.contract import BrokerError, LeaseLost, Message, TopicPartition
 from streams.kafka.admin import partition_counts
-from streams.kafka.connection import KAFKA_MESSAGE_BYTES, Connection, connected, told
+from streams.kafka.clients import connected
+from streams.kafka.connection import KAFKA_MESSAGE_BYTES, Connection, told
 from streams.kafka.messages import message_of, position
 
 SESSION_S = 10  # a member that Kafka has not heard of for so long is dead

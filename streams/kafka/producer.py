@@ -13,7 +13,8 @@ from kafka import errors
 
 from streams.contract import BrokerError, check_message, partition_of
 from streams.kafka.admin import partition_counts
-from streams.kafka.connection import KAFKA_MESSAGE_BYTES, Connection, connected, in_words, told
+from streams.kafka.clients import connected
+from streams.kafka.connection import KAFKA_MESSAGE_BYTES, Connection, in_words, told
 
 FLUSH_S = 10  # how long a flush waits for Kafka before it says that it does not answer
 WAITING_BYTES = 32 * 1024 * 1024  # more than this in memory, and `send` flushes first
