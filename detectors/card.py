@@ -1,7 +1,8 @@
 """The model card: what a model folder holds, how it came about, and the SHA-256 of every file. Imports no torch.
 
-card.json: {"v": 1, "machine", "made": UTC in ISO 8601, "program", "mics": {mic or "*": MicCard's fields},
+card.json: {"v": 2, "machine", "made": UTC in ISO 8601, "program", "mics": {mic or "*": MicCard's fields},
 "sources": [{"file", "sha256", "seconds", "licence"}], "figures": {...}, "sha256": {file: digest}}.
+Version 1 had no `recordings` and no `kinematics` per microphone, and is still read.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 CARD = "card.json"
-VERSION = 1
+VERSION = 2
+READABLE = (1, 2)
 _MOST_BYTES = 64 * 1024 * 1024  # a card of this size is no card
 _AGAIN = "train it anew with: factory-ear train"
 
@@ -36,7 +38,10 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class MicCard:
-    """One microphone's model (`*`: of all microphones). `file` holds its tensors; `notes` what a reader should know."""
+    """One microphone's model (`*`: of all microphones). `file` holds its tensors; `notes` what a reader should know.
+
+    `recordings` are what its library points to, by number; `kinematics` what `line.toml` said of the machine.
+    """
 
     file: str
     model: str
@@ -52,6 +57,8 @@ class MicCard:
     effective_n: int
     level_dbfs: float
     notes: tuple[str, ...] = ()
+    recordings: tuple[str, ...] = ()
+    kinematics: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +92,10 @@ def read_card(folder: str | Path) -> Card:
         raise ModelError(f"{path}: no such file, so {folder} holds no model; {_AGAIN}") from error
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path}: cannot be read as JSON ({error}); {_AGAIN}") from error
-    if not isinstance(raw, dict) or raw.get("v") != VERSION:
+    if not isinstance(raw, dict) or raw.get("v") not in READABLE:
         found = raw.get("v") if isinstance(raw, dict) else type(raw).__name__
-        raise ModelError(f"{path}: version is {found!r}, this program reads {VERSION}; {_AGAIN}")
+        readable = " and ".join(str(version) for version in READABLE)
+        raise ModelError(f"{path}: version is {found!r}, this program reads {readable}; {_AGAIN}")
     try:
         return _card(raw)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -113,9 +121,17 @@ def _card(raw: Mapping[str, Any]) -> Card:
 
 
 def _mic(name: str, raw: Mapping[str, Any]) -> MicCard:
-    kinds: dict[str, type | tuple[type, ...]] = {"int": int, "str": str, "float": (int, float), "tuple[str, ...]": list}
+    kinds: dict[str, type | tuple[type, ...]] = {
+        "int": int,
+        "str": str,
+        "float": (int, float),
+        "tuple[str, ...]": list,
+        "Mapping[str, float]": dict,
+    }
     values: dict[str, Any] = {}
     for one in fields(MicCard):
+        if one.name in ("recordings", "kinematics") and one.name not in raw:
+            continue  # version 1
         value = _is(kinds[str(one.type)], raw[one.name], f"mics.{name}.{one.name}")
         values[one.name] = tuple(value) if isinstance(value, list) else value
     unknown = set(raw) - set(values)

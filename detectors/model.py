@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -17,6 +17,8 @@ from detectors.calibrate import Calibration, calibrate
 from detectors.frontend import FrontEnd, mel_edges
 from detectors.fusion import part
 from detectors.healthy import Healthy
+from detectors.kinematics import Kinematics
+from detectors.library import Library
 from detectors.lineup import DEFAULT, detector_named, new_detector
 from detectors.recordings import Clip, choose_contexts, hear
 
@@ -48,6 +50,8 @@ class Model:
     calibration: Calibration
     healthy: Healthy
     notes: tuple[str, ...] = ()
+    library: Library | None = None  # models of card version 1 have none
+    kinematics: Kinematics = field(default_factory=Kinematics)
 
     @property
     def rate(self) -> int:
@@ -106,14 +110,26 @@ class Model:
             "detector": self.detector.state(),
             "calibration": self.calibration.state(),
             "healthy": self.healthy.state(),
+            "library": self.library.state() if self.library else {},
         }
         return {f"{name}.{key}": value for name, state in parts.items() for key, value in state.items()}
 
     @classmethod
     def restore(
-        cls, state: Mapping[str, Tensor], front_end: FrontEnd, window_s: float, context: int, detector: str
+        cls,
+        state: Mapping[str, Tensor],
+        front_end: FrontEnd,
+        window_s: float,
+        context: int,
+        detector: str,
+        recordings: Sequence[str] = (),
+        kinematics: Mapping[str, float] | None = None,
     ) -> Model:
-        """From its state and settings; raises ValueError where they do not fit together."""
+        """From its state and settings; raises ValueError where they do not fit together.
+
+        `recordings` names what the library points to; a state without one is an older model's.
+        """
+        library = part(state, "library")
         return cls(
             front_end=front_end,
             window_s=window_s,
@@ -121,6 +137,8 @@ class Model:
             detector=detector_named(detector).restore(part(state, "detector")),
             calibration=Calibration.restore(part(state, "calibration")),
             healthy=Healthy.restore(part(state, "healthy"), front_end.mels),
+            library=Library.restore(library, front_end.mels, recordings) if library else None,
+            kinematics=Kinematics.of(kinematics or {}),
         )
 
 
@@ -133,6 +151,7 @@ def fit_model(
     detector: str | None = None,
     grouped: bool = False,
     seed: int = 0,
+    kinematics: Kinematics | None = None,
 ) -> Model:
     """Learn from healthy recordings and calibrate out of fold, recordings never split.
 
@@ -159,4 +178,11 @@ def fit_model(
         calibration=calibrate(statistic, groups),
         healthy=Healthy.of(evidence),
         notes=chosen.notes,
+        library=Library.of(
+            evidence,
+            [span.clip for span in chosen.spans],
+            [span.first * window_s for span in chosen.spans],
+            [clip.recording for clip in clips],
+        ),
+        kinematics=kinematics or Kinematics(),
     )

@@ -101,7 +101,8 @@ def _checked(path: Path, digest: str) -> bytes:
 def _model(path: Path, data: bytes, card: MicCard) -> Model:
     try:
         front_end = FrontEnd(card.rate, card.n_fft, card.hop, card.mels, card.front_end)
-        model = Model.restore(load(data), front_end, card.window_s, card.context_windows, card.detector)
+        settings = (card.window_s, card.context_windows, card.detector, card.recordings, card.kinematics)
+        model = Model.restore(load(data), front_end, *settings)
     except (SafetensorError, ValueError) as error:
         raise ModelError(f"{path}: not a model that this program knows ({error}); {_AGAIN}") from error
     if model.id != card.model:
@@ -125,6 +126,8 @@ def _mic_card(model: Model) -> MicCard:
         effective_n=model.effective_n,
         level_dbfs=model.healthy.level_dbfs,
         notes=model.notes,
+        recordings=model.library.recordings if model.library else (),
+        kinematics=model.kinematics.plain(),
     )
 
 

@@ -14,11 +14,13 @@ from typing import Any
 import torch
 
 from detectors.card import Source
+from detectors.kinematics import Kinematics
 from detectors.model import Clip, Model, fit_model
 from detectors.store import save_models
 from monitor.console import progress, say
 from monitor.errors import WorkFailed
 from monitor.settings import Line, Machine
+from sds_engine.physics.bearings import Bearing
 from streams import soundfiles
 
 FEW_RECORDINGS = 20
@@ -88,9 +90,24 @@ def _train_machine(line: Line, machine: Machine, detector: str, seed: int, *, qu
 
 def _fit(clips: Sequence[Clip], line: Line, machine: Machine, detector: str, seed: int) -> Model:
     try:
-        return fit_model(clips, rate=line.site.rate, window_s=line.site.window_s, detector=detector or None, seed=seed)
+        return fit_model(
+            clips,
+            rate=line.site.rate,
+            window_s=line.site.window_s,
+            detector=detector or None,
+            seed=seed,
+            kinematics=kinematics_of(machine),
+        )
     except ValueError as error:
         raise WorkFailed(f"machine {machine.id}: {error}") from error
+
+
+def kinematics_of(machine: Machine) -> Kinematics:
+    """What line.toml says of the machine's parts, as detectors take it."""
+    settings = machine.kinematics
+    given = settings.bearing
+    bearing = Bearing(given.n, given.d, given.D, given.phi) if given else None
+    return Kinematics(settings.shaft_hz, bearing, settings.teeth)
 
 
 def read_healthy(group: Group, rate: int) -> tuple[list[Clip], list[Source], list[str]]:
