@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO_DIR ?= factory-ear-demo
 
-.PHONY: demo test lint format bench kafka kafka-stop lock system-packages clean
+.PHONY: demo test lint format bench kafka kafka-stop kafka-clean lock system-packages clean
 
 demo: $(INSTALLED)
 	$(BIN)/factory-ear demo --dir $(DEMO_DIR) $(if $(SERVE),--serve)
@@ -31,6 +31,10 @@ kafka:
 
 kafka-stop:
 	@deploy/kafka/kafka.sh stop
+
+# Forget everything that it stored.
+kafka-clean:
+	@deploy/kafka/kafka.sh clean
 
 $(INSTALLED): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'

@@ -4,6 +4,7 @@
 #   kafka.sh fetch     get the jars (once, about 45 MB, into the cache)
 #   kafka.sh start     format the storage if it is new, start in the background, return when it answers
 #   kafka.sh stop      stop it in order
+#   kafka.sh clean     remove what it stored; it must not run
 #   kafka.sh run       as start, but in the foreground, in this very process
 #
 # Settings, from the environment:
@@ -103,6 +104,13 @@ stop() {
     say "stopped"
 }
 
+clean() {
+    alive && fail "it runs: stop it first (make kafka-stop)"
+    [ ! -e "$data" ] || [ -e "$data/server.properties" ] || fail "$data is not a folder of ours: remove it yourself"
+    rm -rf "$data"
+    say "removed $data"
+}
+
 run() {
     fetch
     settings
@@ -114,6 +122,7 @@ case ${1:-} in
     fetch) fetch && say "Apache Kafka $version in $jars" ;;
     start) start ;;
     stop) stop ;;
+    clean) clean ;;
     run) run ;;
-    *) fail "use one of fetch, start, stop, run" ;;
+    *) fail "use one of fetch, start, stop, clean, run" ;;
 esac

@@ -41,6 +41,12 @@ class Live:
         self.line: Line = load_line(config)
         self._log = log.open("w", encoding="utf-8")
         self._broker: Broker = open_line_broker(self.line)
+        if any(end for _, end in self._broker.bounds(TOPIC_WINDOWS).values()):
+            self._broker.close()
+            raise WorkFailed(
+                f"{self.line.broker.url} already holds sound, and the demo would count it: give it an empty broker "
+                "(for Kafka: make kafka-stop kafka-clean kafka)"
+            )
         self._supervisor = Supervisor(config, hear=self._hear)
 
     def _hear(self, name: str, text: str) -> None:
