@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from monitor.alarm_plan import Plan
+from monitor.alarm_plan import RUNS, Plan
 from streams.records import WindowScore
 
 JITTER_NS = 10_000_000  # live clocks wander: looks may be this much closer than a context
@@ -36,13 +36,15 @@ class Trail:
     """What a microphone's windows amount to: its last looks, and since when they are odd (on) or not (off).
 
     `on_ns` is the event time at which k looks were at or above the threshold, 0 where they are not; `off_ns` the
-    one at which fewer than k were at or above the lowered threshold, 0 where they are not fewer.
+    one at which fewer than k were at or above the lowered threshold, 0 where they are not fewer. `recordings` is
+    the newest look of each of the last sessions.
     """
 
     looks: tuple[Seen, ...] = ()
     end_ns: int = 0
     on_ns: int = 0
     off_ns: int = 0
+    recordings: tuple[Seen, ...] = ()
 
     def step(self, window: Seen, rule: Plan, hysteresis: float) -> Trail:
         """The trail after one more window, which must not be older than the newest."""
@@ -51,9 +53,37 @@ class Trail:
         if self.looks and window.start_ns - self.looks[-1].start_ns < apart_ns:
             return replace(self, end_ns=end_ns)
         looks = (*self.looks, window)[-rule.n :]
-        is_on = count(looks, rule.threshold) >= rule.k
-        is_off = count(looks, rule.threshold - hysteresis) < rule.k
-        return Trail(looks, end_ns, (self.on_ns or end_ns) * is_on, (self.off_ns or end_ns) * is_off)
+        again = self.recordings and self.recordings[-1].session == window.session
+        recordings = (*self.recordings[: -1 if again else None], window)[-max(RUNS) :]
+        run = _run(recordings, rule)
+        is_on = count(looks, rule.threshold) >= rule.k or bool(run)
+        is_off = count(looks, rule.threshold - hysteresis) < rule.k and not run
+        return Trail(looks, end_ns, (self.on_ns or end_ns) * is_on, (self.off_ns or end_ns) * is_off, recordings)
+
+    def evidence(self, rule: Plan) -> Evidence:
+        """What speaks for an alarm: the odd looks, else the odd recordings of a run that is odd."""
+        if count(self.looks, rule.threshold) < rule.k:
+            run = _run(self.recordings, rule)
+            if run:
+                return run
+        return Evidence(tuple(look for look in self.looks if look.score >= rule.threshold), len(self.looks))
+
+
+class Evidence(NamedTuple):
+    """The odd ones among the last `of` looks, or recordings."""
+
+    odd: tuple[Seen, ...]
+    of: int
+    recordings: bool = False
+
+
+def _run(recordings: Sequence[Seen], rule: Plan) -> Evidence | None:
+    """The first rule for separate recordings that holds."""
+    for one in rule.recordings:
+        odd = tuple(look for look in recordings[-one.n :] if look.score >= one.threshold)
+        if len(odd) >= one.k:
+            return Evidence(odd, min(one.n, len(recordings)), recordings=True)
+    return None
 
 
 def count(looks: Sequence[Seen], threshold: float) -> int:
@@ -79,12 +109,13 @@ class MicState:
 
 
 def _pack_trail(trail: Trail) -> list[Any]:
-    return [[list(look) for look in trail.looks], trail.end_ns, trail.on_ns, trail.off_ns]
+    recordings = [list(look) for look in trail.recordings]
+    return [[list(look) for look in trail.looks], trail.end_ns, trail.on_ns, trail.off_ns, recordings]
 
 
 def _unpack_trail(plain: Sequence[Any]) -> Trail:
-    looks, end_ns, on_ns, off_ns = plain
-    return Trail(tuple(Seen(*look) for look in looks), end_ns, on_ns, off_ns)
+    looks, end_ns, on_ns, off_ns, recordings = plain
+    return Trail(tuple(Seen(*look) for look in looks), end_ns, on_ns, off_ns, tuple(Seen(*look) for look in recordings))
 
 
 def pack_mic(mic: MicState) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from monitor.alarm_plan import Plan, expected_false_alarms, plan
-from monitor.alarm_trail import MicState, Seen, Trail, count, pack_mic, unpack_mic
+from monitor.alarm_trail import MicState, Seen, Trail, pack_mic, unpack_mic
 from monitor.liveness import Verdict
 from monitor.settings import Alarms
 from monitor.words import Facts, reason
@@ -150,7 +150,7 @@ class AlarmMachine:
 
     def _open(self, name: str, mic: MicState, rule: Plan) -> list[Update]:
         trail = mic.trail
-        odd = [look for look in trail.looks if look.score >= rule.threshold]
+        odd = trail.evidence(rule).odd
         first = odd[0]
         begins = (first.start_ns, first.session, first.sequence)
         if begins <= mic.opened and first.session == mic.opened[1]:
@@ -178,7 +178,8 @@ class AlarmMachine:
         if opened or (alert.peak_score > old.alert.peak_score and worst.score == alert.peak_score):
             facts = replace(facts, mic=name, band_hz=(worst.low_hz, worst.high_hz), band_db=worst.band_db)
         if not alert.closed_ns:
-            facts = replace(facts, odd=count(trail.looks, rule.threshold), looks=len(trail.looks))
+            odd, of, recordings = trail.evidence(rule)
+            facts = replace(facts, odd=len(odd), looks=of, recordings=recordings)
         facts = replace(facts, mics=alert.mics, danger=alert.level == "danger", closed_ns=alert.closed_ns)
         update = Update(replace(alert, reason=self._say(facts)), facts, opened, "level" in changes)
         self.alarm = None if alert.closed_ns else update

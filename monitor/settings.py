@@ -118,11 +118,13 @@ class Alarms(_Part):
     k of the last `looks` are at or above the threshold for `on_delay_s`; k and the threshold follow from
     `false_alarms_per_week` and from how many healthy recordings there are (`alarms.plan`). It closes when
     that has not been so, with the threshold lowered by `hysteresis`, for `off_delay_s`. It becomes danger
-    after `danger_after_s`. A microphone without signal for `unknown_after_s` is unknown.
+    after `danger_after_s`. A microphone without signal for `unknown_after_s` is unknown. `judge_recordings`: where
+    healthy recordings are few, runs of separate recordings are judged too (`alarm_plan.recording_rules`).
     """
 
     false_alarms_per_week: float = Field(1.0, gt=0.0, le=10_000.0)
     looks: int = Field(6, ge=1, le=60)
+    judge_recordings: bool = True
     on_delay_s: float = Field(0.0, ge=0.0)
     off_delay_s: float = Field(60.0, ge=0.0)
     hysteresis: float = Field(0.3, ge=0.0)

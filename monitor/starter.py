@@ -34,6 +34,8 @@ stages = ["raw"]                # the stages before the score
 [alarms]
 false_alarms_per_week = 1.0     # budget per microphone; the threshold and k of n follow from it
 # looks = 6                     # n: how many looks (one per 10 s) an alarm considers
+# judge_recordings = true       # with few healthy recordings also judge runs of separate recordings; false where a
+                                # recorder cuts one continuous sound into files
 # on_delay_s = 0                # an alarm waits so long before it opens
 # off_delay_s = 60              # healthy for so long before it closes
 # hysteresis = 0.3              # how far under the threshold healthy begins, in score units

@@ -6,9 +6,10 @@ the whole folder. A recording that cannot be read is named and left out; it neve
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from sds_engine.physics.bearings import Bearing
 from streams import soundfiles
 
 FEW_RECORDINGS = 20
+CHANNEL = re.compile(r"[-_ .]?(ch|channel|mic)[-_ ]?\d+$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,15 @@ def kinematics_of(machine: Machine) -> Kinematics:
     return Kinematics(settings.shaft_hz, bearing, settings.teeth)
 
 
+def recording_of(name: str) -> str:
+    """The recording that a file belongs to: `day1-ch0.wav` and `day1-ch3.wav` are channels of one.
+
+    Counted apart they would double the evidence: what one heard, the other heard too.
+    """
+    path = PurePosixPath(name)
+    return str(path.with_name(CHANNEL.sub("", path.stem) or path.stem))
+
+
 def read_healthy(group: Group, rate: int) -> tuple[list[Clip], list[Source], list[str]]:
     """Every readable recording of the folder: clips, where they came from, and why others were left out."""
     clips: list[Clip] = []
@@ -122,7 +133,7 @@ def read_healthy(group: Group, rate: int) -> tuple[list[Clip], list[Source], lis
             refused.append(str(error))
             continue
         name = path.relative_to(group.folder).as_posix()
-        clips.append(Clip(torch.from_numpy(samples), recording=name))
+        clips.append(Clip(torch.from_numpy(samples), recording=recording_of(name)))
         heard.append(Source(file=name, sha256=soundfiles.content_hash(path), seconds=len(samples) / rate))
     return clips, heard, refused
 

@@ -18,7 +18,7 @@ class Facts:
     """What a reason is made of, kept beside the alert so that it can be said in either language.
 
     `band_hz` and `band_db` are 0 where nothing is known of the place in the spectrum; `odd` of `looks` is how many
-    of the last looks were odd; `closed_ns` is 0 while the alarm is open.
+    of the last looks (`recordings`: separate recordings) were odd; `closed_ns` is 0 while the alarm is open.
     """
 
     kind: Literal["odd", "lost", "silent"]
@@ -29,6 +29,7 @@ class Facts:
     band_db: float = 0.0
     odd: int = 0
     looks: int = 0
+    recordings: bool = False
     danger: bool = False
     closed_ns: int = 0
 
@@ -84,12 +85,22 @@ def reason(facts: Facts, name: str, lang: Lang, zone: str) -> str:
     return text
 
 
+def _counted_en(facts: Facts) -> str:
+    return f"{facts.odd} of the last {facts.looks} {'recordings' if facts.recordings else 'looks'}"
+
+
+def _counted_ja(facts: Facts) -> str:
+    if facts.recordings:
+        return f"直近 {facts.looks} 件の録音のうち {facts.odd} 件が異常"
+    return f"直近 {facts.looks} 回の判定のうち {facts.odd} 回が異常"
+
+
 def _odd_en(facts: Facts, name: str, zone: str) -> str:
     where = band(facts.band_hz, facts.band_db, "en")
     parts = [
         f"{name}: odd since {clock(facts.since_ns, zone)}",
         f"strongest {'around ' + where + ' ' if where else ''}on mic {facts.mic}",
-        "" if facts.closed_ns else f"{facts.odd} of the last {facts.looks} looks",
+        "" if facts.closed_ns else _counted_en(facts),
     ]
     return ", ".join(filter(None, parts)) + ("; it persists: danger" if facts.danger and not facts.closed_ns else "")
 
@@ -99,7 +110,7 @@ def _odd_ja(facts: Facts, name: str, zone: str) -> str:
     parts = [
         f"{name}：{clock(facts.since_ns, zone)} から異音",
         f"マイク {facts.mic}{' の ' + where + ' 付近' if where else ' '}で最大",
-        "" if facts.closed_ns else f"直近 {facts.looks} 回の判定のうち {facts.odd} 回が異常",
+        "" if facts.closed_ns else _counted_ja(facts),
     ]
     return "、".join(filter(None, parts)) + ("。継続中のため危険" if facts.danger and not facts.closed_ns else "")
 

@@ -260,3 +260,56 @@ def test_the_machine_opens_no_more_than_the_formula_says() -> None:
     opened = sum(update.opened for update in updates)
     expected = chosen.expected_per_week * looks * 10.0 / (7 * 86_400)
     assert opened == pytest.approx(expected, abs=4 * math.sqrt(expected))
+
+
+FEW = plan(12, 10.0, Alarms())
+
+
+def recordings(one: AlarmMachine, scores: list[float]) -> list[Update]:
+    """Each score from a recording of its own."""
+    return [u for n, score in enumerate(scores) for u in one.feed(window(n, score, session=f"r{n}"))]
+
+
+def test_few_healthy_recordings_judge_runs_of_recordings() -> None:
+    """Recordings made apart, each in the upper half of healthy ones, are an alarm; looks of one stream are not."""
+    one = machine(Alarms(), FEW)
+    updates = recordings(one, [0.42] * 20)
+    assert [update.opened for update in updates] == [True]
+    assert updates[0].facts.recordings
+    assert "19 of the last 19 recordings" in updates[0].alert.reason
+    assert run(machine(Alarms(), FEW), [0.42] * 200) == []
+
+
+def test_runs_of_recordings_survive_a_restart() -> None:
+    """The sessions seen so far are part of the state."""
+    one = machine(Alarms(), FEW)
+    recordings(one, [0.42] * 12)
+    again = machine(Alarms(), FEW)
+    again.restore(one.state())
+    late = [u for n in range(12, 20) for u in again.feed(window(n, 0.42, session=f"r{n}"))]
+    assert [update.opened for update in late] == [True]
+
+
+def test_runs_of_recordings_can_be_switched_off_and_need_few() -> None:
+    """With enough healthy recordings, or when told so, only looks are judged."""
+    assert plan(12, 10.0, Alarms(judge_recordings=False)).recordings == ()
+    assert plan(40, 10.0, Alarms()).recordings == ()
+    assert plan(12, 10.0, Alarms(false_alarms_per_week=1e-9)).recordings == ()
+
+
+@pytest.mark.parametrize("effective_n", [6, 12, 25, 39])
+def test_all_rules_together_hold_the_budget(effective_n: int) -> None:
+    """What looks and recordings may cost together is within the budget, by the formula that the simulation confirms."""
+    rule = plan(effective_n, 10.0, Alarms(looks=10))
+    runs = sum(expected_false_alarms(one.p, one.k, one.n, 10.0) for one in rule.recordings)
+    assert rule.expected_per_week + runs <= 1.0
+    assert all(one.k > one.p * one.n for one in rule.recordings)
+
+
+def test_healthy_recordings_rarely_run_odd() -> None:
+    """Simulated healthy recordings (uniform p-values) raise no more alarms than planned."""
+    dice = random.Random(5)
+    one = machine(Alarms(off_delay_s=0.0), FEW)
+    weeks = 20_000 * 10.0 / (7 * 86_400.0)
+    opened = sum(update.opened for update in recordings(one, [-math.log10(1 - dice.random()) for _ in range(20_000)]))
+    assert opened <= 5 * weeks + 3

@@ -17,7 +17,7 @@ from monitor.errors import WorkFailed
 from monitor.pictures import smooth
 from monitor.score import COLUMNS, score_files
 from monitor.settings import Line, load_line
-from monitor.train import groups, train_line
+from monitor.train import groups, recording_of, train_line
 from streams import soundfiles
 
 
@@ -33,6 +33,22 @@ def test_a_card_says_what_was_learned_from(line: Line) -> None:
     assert [source.file for source in card.sources] == [f"{n}.wav" for n in range(8)]
     digest = soundfiles.content_hash(line.machine[0].healthy / "0.wav")
     assert card.sources[0].sha256.startswith(digest[:16])
+
+
+@pytest.mark.parametrize(
+    ("name", "recording"),
+    [
+        ("a-ch0.wav", "a"),
+        ("d/a_CH12.flac", "d/a"),
+        ("a mic3.wav", "a"),
+        ("a.wav", "a"),
+        ("ch1.wav", "ch1"),
+        ("a1.wav", "a1"),
+    ],
+)
+def test_channels_of_one_recording_count_once(name: str, recording: str) -> None:
+    """Files that are channels of one recording are one recording, or calibration would count them apart."""
+    assert recording_of(name) == recording
 
 
 def test_training_twice_gives_the_same_model(line: Line) -> None:
