@@ -1,0 +1,9 @@
+"""Run every benchmark of this folder, one after the other; each writes its page under docs/benchmarks/."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+for script in sorted(Path(__file__).parent.glob("bench_*.py")):
+    print(f"== {script.name}", flush=True)
+    subprocess.run([sys.executable, str(script)], check=True)
