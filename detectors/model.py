@@ -18,7 +18,7 @@ from detectors.frontend import FrontEnd, mel_edges
 from detectors.fusion import part
 from detectors.healthy import Healthy
 from detectors.kinematics import Kinematics
-from detectors.library import Library
+from detectors.library import Library, hear_lines
 from detectors.lineup import DEFAULT, detector_named, new_detector
 from detectors.recordings import Clip, choose_contexts, hear
 
@@ -183,6 +183,7 @@ def fit_model(
             [span.clip for span in chosen.spans],
             [span.first * window_s for span in chosen.spans],
             [clip.recording for clip in clips],
+            hear_lines([clips[one.clip].samples[one.first * size : one.last * size] for one in chosen.spans], rate),
         ),
         kinematics=kinematics or Kinematics(),
     )
