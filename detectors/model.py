@@ -182,7 +182,7 @@ def fit_model(
             evidence,
             [span.clip for span in chosen.spans],
             [span.first * window_s for span in chosen.spans],
-            [clip.recording for clip in clips],
+            [clip.file or clip.recording for clip in clips],
             hear_lines([clips[one.clip].samples[one.first * size : one.last * size] for one in chosen.spans], rate),
         ),
         kinematics=kinematics or Kinematics(),

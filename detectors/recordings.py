@@ -26,10 +26,14 @@ MOST_CONTEXTS = 1000  # 160 MB of log-mel frames
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Clip:
-    """Healthy sound [time], float32, full scale 1.0; clips with the same `recording` are never split between folds."""
+    """Healthy sound [time], float32, full scale 1.0; clips with the same `recording` are never split between folds.
+
+    `file` is the name to find it by; empty: the recording's.
+    """
 
     samples: Tensor
     recording: str
+    file: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 from matplotlib import font_manager
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 
 from detectors.model import Model
 from monitor.clip_score import ScoredFile
+from monitor.guesses import Explained, in_words
 
 WORDS = {
     "en": ("Sound: log-mel", "Difference from healthy", "Score", "Hz", "s", "dB", "healthy spreads", "1 in 100"),
@@ -43,10 +45,13 @@ def smooth(heat: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(uniform_filter1d(heat, width, axis=1, mode="nearest"), dtype=np.float32)
 
 
-def draw_heat(scored: ScoredFile, model: Model, target: Path, *, lang: str = "en") -> None:
+def draw_heat(
+    scored: ScoredFile, model: Model, target: Path, *, lang: str = "en", explained: Explained | None = None
+) -> None:
     """Draw the log-mel, the residual heat map and the score over time of one file into `target` (PNG).
 
-    Japanese needs a font that has it; without one the labels are English rather than empty boxes.
+    `explained` adds a caption in words and frames the bands that it speaks of, by number. Japanese needs a font that
+    has it; without one the labels are English rather than empty boxes.
     """
     font = japanese_font() if lang == "ja" else None
     words = WORDS["ja" if font else "en"]
@@ -71,9 +76,27 @@ def draw_heat(scored: ScoredFile, model: Model, target: Path, *, lang: str = "en
     figure.colorbar(sound, ax=axes[0], label=words[5])
     figure.colorbar(heat, ax=axes[1], label=words[6])
     _draw_score(axes[2], scored, words)
+    if explained:
+        _frame_bands(axes[1], explained, np.interp(_edges_hz(explained), hz, bands))
+        figure.supxlabel("\n".join(in_words(explained, "ja" if font else "en")), x=0.02, ha="left", fontsize=10)
     figure.suptitle(scored.path.name)
     target.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(target, dpi=110)
+
+
+def _edges_hz(explained: Explained) -> list[list[float]]:
+    return [[band.low_hz, band.high_hz] for band in explained.explanation.bands]
+
+
+def _frame_bands(axis, explained: Explained, places: NDArray[np.float64]) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001 - matplotlib's Axes
+    start, length = explained.start_s, explained.end_s - explained.start_s
+    for number, (low, high) in enumerate(places, 1):
+        axis.add_patch(Rectangle((start, low), length, high - low, fill=False, linewidth=1.2))
+        middle = (start, (low + high) / 2)
+        plate = {"facecolor": "white", "linewidth": 0, "pad": 1}
+        axis.annotate(
+            str(number), middle, xytext=(-4, 0), textcoords="offset points", ha="right", va="center", bbox=plate
+        )
 
 
 def _draw_score(axis, scored: ScoredFile, words: tuple[str, ...]) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001 - matplotlib's Axes

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import csv
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from detectors.model import Model
 from detectors.store import load_models
-from monitor.clip_score import COLUMNS, score_clip
+from monitor.clip_score import COLUMNS, ScoredFile, score_clip
 from monitor.console import say, warn
 from monitor.errors import WorkFailed
 from streams import soundfiles
@@ -51,15 +55,24 @@ def score_files(
         scored = score_clip(path, samples, model)
         rows += scored.rows
         if plot:
-            from monitor.pictures import draw_heat
-
             target = (out.parent if out else Path()) / f"{path.stem}.heat.png"
-            draw_heat(scored, model, target, lang=lang)
+            _picture(samples, model, scored, target, lang)
             say(str(target), quiet=out is None)
     if not good:
         raise WorkFailed("no file could be scored")
     write_rows(rows, out)
     return rows
+
+
+def _picture(samples: NDArray[np.float32], model: Model, scored: ScoredFile, target: Path, lang: str) -> None:
+    """The heat map with its caption, and the same explanation as JSON beside it."""
+    from monitor.guesses import explain_clip
+    from monitor.pictures import draw_heat
+
+    explained = explain_clip(samples, model, scored)
+    draw_heat(scored, model, target, lang=lang, explained=explained)
+    text = json.dumps({"file": str(scored.path), **explained.plain()}, ensure_ascii=False, indent=1, allow_nan=False)
+    target.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
 
 
 def choose(models: dict[str, Model], mic: str, folder: Path) -> Model:

@@ -133,7 +133,7 @@ def read_healthy(group: Group, rate: int) -> tuple[list[Clip], list[Source], lis
             refused.append(str(error))
             continue
         name = path.relative_to(group.folder).as_posix()
-        clips.append(Clip(torch.from_numpy(samples), recording=recording_of(name)))
+        clips.append(Clip(torch.from_numpy(samples), recording=recording_of(name), file=name))
         heard.append(Source(file=name, sha256=soundfiles.content_hash(path), seconds=len(samples) / rate))
     return clips, heard, refused
 
