@@ -133,15 +133,35 @@ def monitor_(config: LineFile, supervised: Supervised = False) -> None:
 @app.command()
 def score(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Sound files.", show_default=False)],
-    model: Annotated[Path, typer.Option("--model", help="A trained machine: models/MACHINE", metavar="DIR")],
+    model: Annotated[
+        Path | None, typer.Option("--model", help="A trained machine: models/MACHINE, or a tap model.", metavar="DIR")
+    ] = None,
     mic: Annotated[str, typer.Option("--mic", help="Whose model, where the machine has several.")] = "",
     channel: Annotated[int, typer.Option("--channel", min=0, help="Channel of files that have several.")] = 0,
     out: Annotated[Path | None, typer.Option("--out", help="scores.csv or scores.parquet; default: CSV here.")] = None,
     plot: Annotated[bool, typer.Option("--plot", help="Draw a heat map for each file, beside --out.")] = False,
     lang: Annotated[Lang, typer.Option("--lang", help="Language of the pictures.")] = "en",
+    tap: Annotated[
+        bool, typer.Option("--tap", help="The files are parts struck with a hammer: one row per file.")
+    ] = False,
+    reference: Annotated[
+        Path | None,
+        typer.Option("--reference", help="With --tap: learn from these healthy taps, into --model.", metavar="DIR"),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Score files offline: one row per window."""
+    """Score files offline: one row per window, or per struck part with --tap."""
+    if tap:
+        from monitor.tap import score_taps
+
+        rows = score_taps(files, model=model, reference=reference, channel=channel, out=out, quiet=as_json)
+        if as_json:
+            _print_json(rows)
+        return
+    if model is None:
+        raise typer.BadParameter("it is needed to score recordings: a trained machine", param_hint="--model")
+    if reference is not None:
+        raise typer.BadParameter("it goes with --tap", param_hint="--reference")
     from monitor.score import score_files
 
     rows = score_files(files, model, mic=mic, channel=channel, out=out, plot=plot, lang=lang)

@@ -1,0 +1,232 @@
+"""What the modes of healthy parts have in common, and how another part departs from that.
+
+A mode belongs to the reference where it is found in most healthy parts. A part is compared twice: all its modes
+together (size, temperature, how it is held) and each mode against the others (a crack, a loose fit). Differences are of
+logarithms, in units of the healthy parts' robust spread and the estimate's own uncertainty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.optimize
+from numpy.typing import NDArray
+
+from sds_engine.dsp.modal import Modes
+
+F64 = NDArray[np.float64]
+
+MOST_OFFSET = 0.05  # by which all modes of a part may be higher or lower together, as a logarithm
+OFFSET_STEP = 0.0005
+TOGETHER = 0.004  # modes of aligned healthy parts this close are one
+FAR = 0.04  # a mode that moved further is missing
+SHARE = 0.9  # of the healthy parts that must have a mode
+SURE_DB = 27.0  # and with this much energy over noise in nine of ten: else a reflection may be taken for it
+MOST_MODES = 32
+SATELLITE = 0.05  # beside a stronger mode, reflections make weak ones at random places ...
+SATELLITE_DB = 20.0  # ... this far below it
+LEVEL_DB = 8.0  # a mode's level changes so much with the place of the blow
+MOST_LEVEL_DB = 24.0
+LEAST_SPREAD = np.array([2e-4, 0.01])  # of ln hz and ln zeta: no jig repeats better
+POOLED = 5.0  # how many parts the spread common to all modes is worth beside a mode's own
+GREATEST = 0.25  # of the greatest healthy departure is the least spread: a mode that healthy parts contradict is dull
+MISSING = 2.0  # z-score per tenfold of surprise at a missing mode
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """How a part departs from healthy; all in z-scores but the last two.
+
+    statistic: the largest; what: which one ("mode", "damping", "all modes", "all damping", "missing"). hz: the healthy
+    frequency of that mode (0 for all). shift and damping: by how much the frequency and damping changed, as shares.
+    """
+
+    statistic: float
+    what: str
+    hz: float
+    shift: float
+    damping: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Healthy modes: ln hz and ln zeta [2, mode], their spreads [2, mode], those of all together [2].
+
+    level [mode] in dB of the part's whole energy; present [mode]: the share of healthy parts that had it, of `parts`.
+    """
+
+    centre: F64
+    spread: F64
+    common: F64
+    level: F64
+    present: F64
+    parts: int
+
+    def compare(self, modes: Modes) -> Departure:
+        """How these modes depart; a part without any of the reference's modes misses them all."""
+        modes = without_satellites(modes)
+        pairs = self._match(modes)
+        missing = np.setdiff1d(np.arange(len(self.level)), pairs[:, 0])
+        surprise = -np.log10((self.parts * (1.0 - self.present[missing]) + 0.5) / (self.parts + 1))
+        worst = Departure(MISSING * float(surprise.sum()), "missing", 0.0, 0.0, 0.0)
+        if len(missing):
+            worst = Departure(worst.statistic, "missing", _hz(self.centre[0, missing[np.argmax(surprise)]]), 0.0, 0.0)
+        if not len(pairs):
+            return worst
+        off = _logs(modes)[:, pairs[:, 1]] - self.centre[:, pairs[:, 0]]  # [2, matched]
+        sure = np.stack([modes.hz_sd, modes.zeta_sd])[:, pairs[:, 1]]
+        spread = np.hypot(self.spread[:, pairs[:, 0]], sure)
+        together = weighted_medians(off, spread)  # [2]
+        each = np.abs(off - together[:, None]) / spread  # [2, matched]
+        for kind, what in enumerate(("all modes", "all damping")):
+            z = float(abs(together[kind]) / self.common[kind])
+            if z > worst.statistic:
+                worst = Departure(z, what, 0.0, float(np.expm1(together[0])), float(np.expm1(together[1])))
+        kind, place = divmod(int(each.argmax()), each.shape[1])
+        if float(each[kind, place]) > worst.statistic:
+            hz = _hz(self.centre[0, pairs[place, 0]])
+            shift, damping = np.expm1(off[:, place])
+            worst = Departure(float(each.max()), ("mode", "damping")[kind], hz, float(shift), float(damping))
+        return worst
+
+    def _match(self, modes: Modes) -> NDArray[np.intp]:
+        """Pairs [matched, 2] of reference and part, each once, near in frequency and not too far in level."""
+        if not len(modes):
+            return np.zeros((0, 2), dtype=np.intp)
+        logs = np.log(modes.hz) - _offset(self.centre[0], self.level, np.log(modes.hz), _levels(modes))
+        apart = logs[None, :] - self.centre[0][:, None]  # [reference, part]
+        louder = _levels(modes)[None, :] - self.level[:, None]
+        cost = np.square(apart / 0.01) + np.square(louder / LEVEL_DB)
+        cost[(np.abs(apart) > FAR) | (np.abs(louder) > MOST_LEVEL_DB)] = 1e6
+        rows, columns = scipy.optimize.linear_sum_assignment(cost)
+        fits = cost[rows, columns] < 1e6
+        return np.stack([rows[fits], columns[fits]], axis=1)
+
+    def smallest_shift(self, z: float) -> F64:
+        """The smallest relative change [2, mode] of frequency and of damping of one mode that reaches `z`."""
+        return np.asarray(np.expm1(z * self.spread))
+
+
+def learn(parts: Sequence[Modes]) -> Reference:
+    """The reference of healthy parts (recordings). Raises ValueError where they share no mode."""
+    parts = [without_satellites(part) for part in parts]
+    pivot = max(parts, key=len)
+    if not len(pivot):
+        raise ValueError("no healthy part rings: no mode stands out of the noise; strike harder or closer")
+    offsets = [_offset(np.log(pivot.hz), _levels(pivot), np.log(part.hz), _levels(part)) for part in parts]
+    found = _consensus(parts, offsets)  # [mode, part], -1 where a part has not got it
+    if not len(found):
+        raise ValueError(f"{len(parts)} healthy recordings share no mode: are they of the same part, struck alike?")
+    logs = np.full((2, *found.shape), np.nan)
+    levels = np.full(found.shape, np.nan)
+    sure = np.full((2, *found.shape), np.nan)
+    for number, part in enumerate(parts):
+        has = found[:, number] >= 0
+        which = found[has, number]
+        logs[:, has, number] = _logs(part)[:, which]
+        levels[has, number] = _levels(part)[which]
+        sure[:, has, number] = np.stack([part.hz_sd, part.zeta_sd])[:, which]
+    centre = np.nanmedian(logs, axis=2)  # [2, mode]
+    off = logs - centre[:, :, None]
+    # Where a part is off as a whole, each of its modes is measured against that.
+    together = np.stack([_part_offset(off[:, :, n], sure[:, :, n]) for n in range(len(parts))], axis=1)  # [2, part]
+    alone = off - together[:, None, :]
+    spread = _spreads(alone)
+    common = np.maximum(_mad(together), LEAST_SPREAD)
+    present = (found >= 0).mean(1)
+    return Reference(centre, spread, common, np.nanmedian(levels, axis=1), present, len(parts))
+
+
+def without_satellites(modes: Modes) -> Modes:
+    """Without the weak modes beside strong ones, which a hall's reflections make."""
+    near = np.abs(np.log(modes.hz)[:, None] - np.log(modes.hz)[None, :]) < SATELLITE
+    weak = modes.snr_db[:, None] < modes.snr_db[None, :] - SATELLITE_DB
+    return modes.pick(~(near & weak).any(1))
+
+
+def weighted_medians(values: F64, spread: F64) -> F64:
+    """The median of each row of values [row, value], each value weighted by the inverse of its spread."""
+    order = np.argsort(values, axis=1)
+    weight = np.take_along_axis(1.0 / spread, order, axis=1).cumsum(1)
+    ranked = np.take_along_axis(values, order, axis=1)
+    half = 0.5 * weight[:, -1:]
+    low = (weight < half - 1e-12).sum(1)
+    high = (weight <= half + 1e-12).sum(1).clip(max=values.shape[1] - 1)  # an even split: the middle of both
+    rows = np.arange(len(values))
+    return np.asarray(0.5 * (ranked[rows, low] + ranked[rows, high]))
+
+
+def _part_offset(off: F64, sure: F64) -> F64:
+    has = np.isfinite(off[0])
+    if not has.any():
+        return np.zeros(2)
+    return weighted_medians(off[:, has], np.hypot(sure[:, has], 3.0 * LEAST_SPREAD[:, None]))
+
+
+def _spreads(off: F64) -> F64:
+    """The robust spread of every mode [2, mode], drawn towards that of all modes: few parts make a poor guess."""
+    own = _mad(off)
+    count = np.isfinite(off[0]).sum(-1)
+    pool = np.median(own, axis=1, keepdims=True)
+    drawn = np.sqrt((count * own**2 + POOLED * pool**2) / (count + POOLED))
+    greatest = np.nanmax(np.abs(off), axis=-1)
+    return np.asarray(np.maximum(np.maximum(drawn, GREATEST * greatest), LEAST_SPREAD[:, None]))
+
+
+def _mad(values: F64) -> F64:
+    """1.4826 times the median absolute value over the last axis, NaN left out: a normal law's deviation around 0."""
+    return np.asarray(np.nanmedian(np.abs(values), axis=-1) * 1.4826)
+
+
+def _logs(modes: Modes) -> F64:
+    return np.stack([np.log(modes.hz), np.log(modes.zeta)])
+
+
+def _levels(modes: Modes) -> F64:
+    """The energy of each mode in dB of all."""
+    if not len(modes):
+        return np.zeros(0)
+    return np.asarray(modes.snr_db - 10.0 * np.log10(np.sum(10.0 ** (modes.snr_db / 10.0))))
+
+
+def _hz(log_hz: float) -> float:
+    return float(np.exp(log_hz))
+
+
+def _offset(reference: F64, level: F64, logs: F64, levels: F64) -> float:
+    """By how much `logs` [part] lie higher than `reference` [mode] together: the best overlap of strong modes."""
+    if not len(logs):
+        return 0.0
+    steps = np.arange(-MOST_OFFSET, MOST_OFFSET + OFFSET_STEP / 2, OFFSET_STEP)
+    apart = (logs[None, :] - reference[:, None]).ravel()
+    strength = np.maximum(np.minimum.outer(level, levels).ravel() + 50.0, 0.0)
+    near = np.abs(apart) < MOST_OFFSET + 4.0 * OFFSET_STEP
+    overlap = np.exp(-0.5 * np.square((apart[near][:, None] - steps) / (2.0 * OFFSET_STEP)))
+    # Of equal overlaps the smallest offset: one moved mode must not carry all others along.
+    score = strength[near] @ overlap - 1e-3 * strength.sum() * np.abs(steps)
+    return float(steps[int(np.argmax(score))])
+
+
+def _consensus(parts: Sequence[Modes], offsets: Sequence[float]) -> NDArray[np.intp]:
+    """Modes that most parts have: for each, its number in every part, -1 where absent [mode, part]."""
+    logs = np.concatenate([np.log(part.hz) - offset for part, offset in zip(parts, offsets, strict=True)])
+    level = np.concatenate([_levels(part) for part in parts])
+    part = np.concatenate([np.full(len(one), number) for number, one in enumerate(parts)])
+    inside = np.concatenate([np.arange(len(one)) for one in parts])
+    free = np.ones(len(logs), dtype=bool)
+    crowd = np.exp(-0.5 * np.square((logs[:, None] - logs[None, :]) / (TOGETHER / 4)))
+    rows: list[NDArray[np.intp]] = []
+    while free.any() and len(rows) < MOST_MODES:
+        middle = int(np.argmax(np.where(free, (crowd * np.where(free, np.maximum(level + 60.0, 1.0), 0.0)).sum(1), -1)))
+        near = np.flatnonzero(free & (np.abs(logs - logs[middle]) < TOGETHER))
+        row = np.full(len(parts), -1, dtype=np.intp)
+        for number in near[np.argsort(np.abs(logs[near] - logs[middle]))[::-1]]:
+            row[part[number]] = inside[number]  # the nearest of each part stays
+        free[near] = False
+        has = row >= 0
+        strength = [parts[number].snr_db[row[number]] for number in np.flatnonzero(has).tolist()]
+        if has.mean() >= SHARE and np.quantile(strength, 0.1) >= SURE_DB:
+            rows.append(row)
+    return np.stack(rows) if rows else np.zeros((0, len(parts)), dtype=np.intp)
