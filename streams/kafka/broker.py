@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import kafka
 from kafka import errors
+from kafka.structs import OffsetAndMetadata
 
 from streams.contract import BrokerError, Message, TopicPartition, TopicSpec
 from streams.kafka import topics
@@ -20,6 +22,11 @@ from streams.kafka.messages import message_of, position
 from streams.kafka.producer import KafkaProducer
 from streams.security import Security
 
+_NO_COORDINATOR = (
+    errors.CoordinatorNotAvailableError,
+    errors.CoordinatorLoadInProgressError,
+    errors.NotCoordinatorError,
+)
 Child = TypeVar("Child", KafkaProducer, KafkaConsumer)
 
 
@@ -82,13 +89,7 @@ class KafkaBroker:
     def committed(self, group: str, topic: str) -> Mapping[int, int]:
         """Per partition: the group's next offset; a partition never committed is absent."""
         with self._lock, told(self.connection, f"cannot look into group {group}"):
-            try:
-                if self._admin is None:
-                    self._admin = connected(kafka.KafkaAdminClient, **self.connection.options())
-                found = self._admin.list_group_offsets(group)[group]
-            except errors.KafkaError:
-                self._close_admin()  # the next call connects anew
-                raise
+            found = self._group_offsets(group)
         return {where.partition: at.offset for where, at in found.items() if where.topic == topic and at.offset >= 0}
 
     def close(self) -> None:
@@ -107,6 +108,21 @@ class KafkaBroker:
                     reader.close(autocommit=False)
         if failed:
             raise failed
+
+    def _group_offsets(self, group: str) -> Mapping[kafka.TopicPartition, OffsetAndMetadata]:
+        deadline_s = time.monotonic() + REQUEST_S
+        while True:
+            try:
+                if self._admin is None:
+                    self._admin = connected(kafka.KafkaAdminClient, **self.connection.options())
+                return dict(self._admin.list_group_offsets(group)[group])
+            except _NO_COORDINATOR:  # a new Kafka makes its topic of offsets when it is first asked
+                if time.monotonic() > deadline_s:
+                    raise
+                time.sleep(0.1)
+            except errors.KafkaError:
+                self._close_admin()  # the next call connects anew
+                raise
 
     def _close_admin(self) -> None:
         client, self._admin = self._admin, None

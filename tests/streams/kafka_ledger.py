@@ -218,3 +218,12 @@ def note(name: str, **figures: object) -> None:
     if path:
         with Path(path).open("a") as out:
             out.write(json.dumps({"test": name, **figures}) + "\n")
+
+
+Start = Callable[..., Worker]
+
+
+def consuming_again(worker: Worker, since_s: float) -> float:
+    """Seconds from `since_s` until the worker finished a batch; fails after AGAIN_S."""
+    worker.until("batch", AGAIN_S, since_s)
+    return next(at for at, line in worker.said if at >= since_s and line.startswith("batch")) - since_s

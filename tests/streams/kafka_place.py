@@ -2,11 +2,10 @@
 
 import time
 import uuid
-from collections.abc import Sequence
 
 import kafka
 
-from streams.broker import Broker, Consumer, TopicSpec
+from streams.broker import Broker, Consumer
 from streams.kafka.admin import admin
 from streams.kafka.broker import KafkaBroker
 from streams.kafka.consumer import KafkaConsumer
@@ -52,7 +51,3 @@ class KafkaPlace:
         ends = {kafka.TopicPartition(topic, number): end for number, (_, end) in broker.bounds(topic).items()}
         with admin(broker.connection) as client:
             client.delete_records(ends)
-
-
-def make_topics(broker: Broker, names: Sequence[str], partitions: int = 4) -> None:
-    broker.ensure_topics([TopicSpec(name, partitions, 86_400.0) for name in names])

@@ -1,6 +1,6 @@
 """A worker in a process of its own, for tests that kill it. Prints what it does, one word a line.
 
-    python kafka_worker.py URL GROUP [--plain] [--die POINT:N] [--poison MIC] [--batch N] [--wait S]
+    python kafka_worker.py URL GROUP [--plain] [--order O] [--die POINT:N] [--poison MIC] [--batch N] [--wait S]
 
 `--die POINT:N` kills the process (kill -9) the Nth time it passes POINT: polled, processed, written, flushed,
 committed.
@@ -15,10 +15,9 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from streams import codec
-from streams.broker import Message, Security, TopicPartition
+from streams import codec, worker
+from streams.broker import Message, TopicPartition, open_broker
 from streams.faust_app.worker import run_faust_worker
-from streams.kafka.broker import KafkaBroker
 from streams.records import TOPIC_SCORES, TOPIC_WINDOWS, WindowScore
 from streams.worker import BatchLimits, Outgoing, run_worker
 
@@ -81,14 +80,17 @@ def main() -> None:
     parser.add_argument("--poison", default="")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--wait", type=float, default=0.1)
+    parser.add_argument("--order", default=",".join(worker.ORDER), help="of write, flush and commit: to show a loss")
     parser.add_argument("--session", type=float, default=4.0)
     parser.add_argument("--stall", type=float, default=8.0)
     given = parser.parse_args()
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    run = run_worker if given.plain else partial(run_faust_worker, session_s=given.session, stall_s=given.stall)
+    faust = given.url.startswith("kafka://") and not given.plain
+    run = partial(run_faust_worker, session_s=given.session, stall_s=given.stall) if faust else run_worker
+    worker.ORDER = tuple(given.order.split(","))
     totals = run(
-        KafkaBroker(given.url, security=Security()),
+        open_broker(given.url),
         given.group,
         (TOPIC_WINDOWS,),
         Identity(given.poison),
