@@ -103,10 +103,14 @@ class BrokerSettings(_Part):
 
 
 class Chain(_Part):
-    """The stages that a window runs through, and the device they run on."""
+    """The stages that a window runs through, and the device they run on.
+
+    `threads` is per worker: one thread each and more workers beats threads that wait for each other on busy cores.
+    """
 
     stages: tuple[Literal["raw"], ...] = ("raw",)
     device: str = "cpu"
+    threads: int = Field(1, ge=1, le=256)
     max_batch: int = Field(64, ge=1, le=4096)
     max_wait_s: float = Field(0.2, ge=0.0, le=10.0)
 

@@ -28,6 +28,7 @@ url = "embedded:data/broker"    # embedded:DIR, right for one machine | kafka://
 [chain]
 stages = ["raw"]                # the stages before the score
 # device = "cpu"                # cpu | cuda
+# threads = 1                   # per worker process; more workers beat more threads where cores are busy
 # max_batch = 64                # windows per batch
 # max_wait_s = 0.2              # how long a batch waits to fill
 

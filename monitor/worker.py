@@ -15,10 +15,9 @@ from streams.records import TOPIC_WINDOWS
 from streams.worker import BatchLimits, WorkerTotals, run_worker
 
 
-def work_line(line: Line, *, stop: Stop, threads: int | None = None) -> int:
+def work_line(line: Line, *, stop: Stop) -> int:
     """Score until `stop`. Raises ModelError where a model is damaged or foreign: it refuses to start."""
-    if threads:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(line.chain.threads)
     models = {machine.id: load_models(line.models / machine.id) for machine in line.machine}
     broker = open_line_broker(line, stop=stop)
     try:
