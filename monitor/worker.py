@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
 from detectors.store import load_models
+from monitor.console import warn
 from monitor.line_broker import WORKERS, open_line_broker
 from monitor.pipeline import Pipeline
 from monitor.processes import Stop
@@ -38,6 +41,14 @@ def _run_worker(line: Line) -> Callable[..., WorkerTotals]:
     """The same loop on either broker; on Kafka Faust feeds it."""
     if not line.broker.url.startswith("kafka://"):
         return run_worker
+    from streams.faust_app.consumer import ConsumerStuck
     from streams.faust_app.worker import run_faust_worker
 
-    return run_faust_worker
+    def run(*given: Any, **options: Any) -> WorkerTotals:  # noqa: ANN401  # passed on as they are
+        try:
+            return run_faust_worker(*given, **options)
+        except ConsumerStuck as error:  # its threads would keep the process: nothing may hold the partitions
+            warn(str(error))
+            os._exit(1)
+
+    return run
