@@ -164,13 +164,17 @@ def on_broker(
 
 
 def page(found: dict[str, float], count: int, seconds: float, load: float) -> str:
-    how = (
-        f"Apache Kafka {VERSION} (KRaft, one node, 512 MB heap, warmed up, every message forced to disk), {os.cpu_count()} "
-        f"cores that carry broker, producers and workers, load {load:.1f} before it began; {count:,} windows of 64 kB, "
-        f"{PARTITIONS} partitions. *Drain*: a backlog, from when every worker is at it to the last score. *With producers "
-        f"running*: from the first window to the last score, {PRODUCERS} producers sending as fast as they can. Latency: "
-        f"{MICS} microphones, one window a second each, for {seconds:.0f} s, from sending a window to its score in its "
-        "topic. aiokafka and Faust alone read and commit: they decode nothing, write nothing and are not guarded."
+    how = " ".join(
+        (
+            f"Apache Kafka {VERSION} (KRaft, one node, 512 MB heap, warmed up, every message forced to disk),",
+            f"{os.cpu_count()} cores that carry broker, producers and workers, load {load:.1f} before it began;",
+            f"{count:,} windows of 64 kB, {PARTITIONS} partitions.",
+            "*Drain*: a backlog, from when every worker is at it to the last score.",
+            f"*With producers running*: from the start of {PRODUCERS} producers at full speed to the last score.",
+            f"Latency: {MICS} microphones, one window a second each, for {seconds:.0f} s, from sending a window to its",
+            "score in its topic. aiokafka and Faust alone read and commit: they decode nothing, write nothing and are",
+            "not guarded.",
+        )
     )
     lines = ["# Kafka: end to end, beside the embedded broker and the bare libraries", ""]
     lines += ["Written by `python tests/benchmarks/bench_kafka.py`; do not edit.", "", how, ""]

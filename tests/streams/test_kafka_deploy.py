@@ -1,7 +1,11 @@
 """The container way and `make kafka` are the same Kafka, and the settings fit what the code sends."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 from streams.kafka.connection import KAFKA_MESSAGE_BYTES
 
@@ -67,3 +71,20 @@ def test_the_page_names_every_setting() -> None:
     keys = {"protocol", "ca", "cert", "key", "check_hostname", "mechanism", "username", "password", "password_file"}
     assert {name for name in variables if f"`{name}`" not in page} == set()
     assert {key for key in keys if f"{key} = " not in page} == set()
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("streams.broker", ("kafka", "faust", "aiokafka", "torch")),
+        ("monitor.ingest", ("kafka", "faust", "aiokafka", "torch")),
+        ("streams.kafka.broker", ("faust", "aiokafka", "torch")),
+        ("streams.faust_app.worker", ("torch", "sklearn")),
+    ],
+)
+def test_only_who_needs_kafka_loads_it(module: str, absent: tuple[str, ...]) -> None:
+    """A line on the embedded broker loads no Kafka, a gateway no Faust, a worker's loop no torch."""
+    code = f"import {module}, sys; print([name for name in {absent!r} if name in sys.modules])"
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(command, cwd=DEPLOY.parent, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
