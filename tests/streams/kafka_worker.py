@@ -1,6 +1,6 @@
 """A worker in a process of its own, for tests that kill it. Prints what it does, one word a line.
 
-    python kafka_worker.py URL GROUP [--plain] [--order O] [--die POINT:N] [--poison MIC] [--batch N] [--wait S]
+    python kafka_worker.py URL GROUP [--plain] [--order O] [--die POINT:N] [--poison MIC] [--remember] [--batch N]
 
 `--die POINT:N` kills the process (kill -9) the Nth time it passes POINT: polled, processed, written, flushed,
 committed.
@@ -16,9 +16,9 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from streams import codec, worker
-from streams.broker import Message, TopicPartition, open_broker
+from streams.broker import Broker, Message, TopicPartition, open_broker
 from streams.faust_app.worker import run_faust_worker
-from streams.records import TOPIC_SCORES, TOPIC_WINDOWS, WindowScore
+from streams.records import TOPIC_SCORES, TOPIC_WINDOWS, AudioWindow, WindowScore
 from streams.worker import BatchLimits, Outgoing, run_worker
 
 
@@ -34,6 +34,9 @@ class Identity:
     def process(self, messages: Sequence[Message]) -> list[Outgoing]:
         return [self._one(message) for message in messages]
 
+    def value(self, window: AudioWindow) -> float:
+        return 0.0
+
     def _one(self, message: Message) -> Outgoing:
         window = codec.decode_window(message)
         if self.poison and window.mic == self.poison:
@@ -46,10 +49,31 @@ class Identity:
             start_ns=window.start_ns,
             duration_s=window.duration_s,
             status="ok",
-            score=0.0,
+            score=self.value(window),
             scored_ns=time.time_ns(),
         )
         return Outgoing(TOPIC_SCORES, *codec.encode_score(score))
+
+
+class Remembering(Identity):
+    """Gives a window the score 1 where the window before it is known, read back after a rebalance, else 0."""
+
+    def __init__(self, broker: Broker) -> None:
+        super().__init__()
+        self.broker = broker
+        self.heard: set[tuple[str, str, int]] = set()
+
+    def assigned(self, partitions: Mapping[TopicPartition, int]) -> None:
+        for where, position in partitions.items():
+            before = self.broker.read(where, max(0, position - 100), 100)
+            self.heard |= {codec.decode_window(message).identity for message in before if message.offset < position}
+
+    def process(self, messages: Sequence[Message]) -> list[Outgoing]:
+        self.heard |= {codec.decode_window(message).identity for message in messages}
+        return super().process(messages)
+
+    def value(self, window: AudioWindow) -> float:
+        return float(window.sequence == 0 or (window.mic, window.session, window.sequence - 1) in self.heard)
 
 
 class Killer:
@@ -78,6 +102,7 @@ def main() -> None:
     parser.add_argument("--plain", action="store_true", help="kafka-python alone, without Faust")
     parser.add_argument("--die", default="")
     parser.add_argument("--poison", default="")
+    parser.add_argument("--remember", action="store_true", help="score whether the window before is known")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--wait", type=float, default=0.1)
     parser.add_argument("--order", default=",".join(worker.ORDER), help="of write, flush and commit: to show a loss")
@@ -89,11 +114,12 @@ def main() -> None:
     faust = given.url.startswith("kafka://") and not given.plain
     run = partial(run_faust_worker, session_s=given.session, stall_s=given.stall) if faust else run_worker
     worker.ORDER = tuple(given.order.split(","))
+    broker = open_broker(given.url)
     totals = run(
-        open_broker(given.url),
+        broker,
         given.group,
         (TOPIC_WINDOWS,),
-        Identity(given.poison),
+        Remembering(broker) if given.remember else Identity(given.poison),
         limits=BatchLimits(given.batch, given.wait),
         stop=stop.is_set,
         probe=Killer(given.die),

@@ -4,8 +4,11 @@ import signal
 import time
 
 import pytest
-from kafka_ledger import AGAIN_S, Ledger, Start, consuming_again, note
+from kafka_ledger import AGAIN_S, Ledger, Start, consuming_again, everything, note
 from kafka_server import KafkaServer
+
+from streams import codec
+from streams.records import TOPIC_SCORES
 
 pytestmark = [
     pytest.mark.xdist_group("kafka-kills"),
@@ -75,6 +78,24 @@ def test_a_worker_that_slept_is_fenced_and_comes_back(ledger: Ledger, start_work
     for worker in both:
         worker.stop()
     note("SIGSTOP", again_s=round(again_s, 1), repeated=ledger.adds_up())
+
+
+def test_what_was_heard_before_is_there_after_a_rebalance(ledger: Ledger, start_worker: Start) -> None:
+    """A partition moves to another worker: each window still finds the one before it, read back from the topic."""
+    doomed, heir = start_worker("--remember", "--batch", "16"), start_worker("--remember", "--batch", "16")
+    ledger.send_meanwhile(1_200, batch=20, pause_s=0.15)
+    for worker in (doomed, heir):
+        worker.until("batch", 40.0)
+    doomed.kill()
+    ledger.sent()
+    ledger.drained(60.0)
+    heir.stop()
+    ledger.adds_up()
+    scores = [codec.decode_score(message) for message in everything(ledger.broker, TOPIC_SCORES)]
+    ours = [score for score in scores if score.session == ledger.session]
+    without = [score.identity for score in ours if not score.score]
+    assert len(ours) >= 1_200
+    assert without == []
 
 
 def test_kafka_is_killed_and_comes_back(own_kafka: KafkaServer, ledger: Ledger, start_worker: Start) -> None:
