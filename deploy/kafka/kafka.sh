@@ -15,7 +15,6 @@
 #   KAFKA_PROTOCOL      PLAINTEXT | SSL | SASL_PLAINTEXT | SASL_SSL
 #   KAFKA_EXTRA         a file of more properties: what TLS and SASL need
 #   KAFKA_SCRAM         "name=NAME,password=PASSWORD": a first SCRAM-SHA-512 user, made when the storage is formatted
-#   KAFKA_FLUSH         1: every message is forced to disk before it is confirmed; larger: faster, less safe
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -42,7 +41,7 @@ fetch() {
 settings() {
     mkdir -p "$data"
     sed -e "s|@port@|$port|g" -e "s|@controller_port@|$controller_port|g" -e "s|@data@|$data|g" \
-        -e "s|@protocol@|${KAFKA_PROTOCOL:-PLAINTEXT}|g" -e "s|@flush_messages@|${KAFKA_FLUSH:-1}|g" \
+        -e "s|@protocol@|${KAFKA_PROTOCOL:-PLAINTEXT}|g" \
         "$here/server.properties" >"$data/server.properties"
     [ -z "${KAFKA_EXTRA:-}" ] || cat "$KAFKA_EXTRA" >>"$data/server.properties"
 }

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from broker_contract import BrokerContract
+from kafka.admin import ConfigResource, ConfigResourceType
 from kafka_place import KafkaPlace
 from kafka_server import ROOT, KafkaServer, free_port
 
@@ -129,3 +130,15 @@ def test_a_wrong_address_is_an_error_at_once(url: str) -> None:
 def test_several_servers_are_one_address() -> None:
     """A list of servers is kept as it was given."""
     assert KafkaBroker("kafka://a:1,b:2").connection.servers == ("a:1", "b:2")
+
+
+def test_one_node_forces_every_message_to_disk(kafka_server: KafkaServer) -> None:
+    """Accepted means durable: without a second node each message is on the disk before it is confirmed."""
+    place = KafkaPlace(kafka_server.url)
+    broker = place.open()
+    name = place.name("durable")
+    broker.ensure_topics([TopicSpec(name, 2, 86_400.0)])
+    with admin(broker.connection) as client:
+        answer = client.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)], config_filter="all")
+    assert answer["topic"][name]["flush.messages"]["value"] == "1"
+    place.close()

@@ -16,7 +16,6 @@ ADDRESSES = {  # what differs between a process and a container
     "controller.quorum.voters",
     "log.dirs",
     "inter.broker.listener.name",
-    "log.flush.interval.messages",
 }
 
 
@@ -37,7 +36,6 @@ def test_both_ways_have_the_same_settings() -> None:
     ours, theirs = properties(), container()
     assert ours.keys() == theirs.keys()
     assert {key: theirs[key] for key in ours.keys() - ADDRESSES} == {key: ours[key] for key in ours.keys() - ADDRESSES}
-    assert theirs["log.flush.interval.messages"] == "1"
 
 
 def test_both_ways_have_the_same_version() -> None:
