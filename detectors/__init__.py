@@ -7,7 +7,9 @@ A table of contents:
 - `folds`: out-of-fold statistics that never split a recording.
 - `statistics`: what a context sounds like in few numbers per band.
 - `mahalanobis`, `neighbours`, `frame_gmm`, `controls` (never a default), `fusion` (the default); `lineup` names them.
+- `physical`: features that can be named, from `waveform` and `envelope` (impacts) with `kinematics` (what turns).
 - `aggregate`: windows to contexts, and a file's contexts to one score; `recordings`: training sound to contexts.
 - `calibrate`: raw statistics to conformal p-values; `healthy`: where in the spectrum a sound departs.
+- `library`: the nearest healthy recording; `explain`: what the three strongest bands sound like.
 - `model`: all of it for one microphone; `store` and `card`: models on disk, no pickle.
 """

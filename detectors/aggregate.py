@@ -27,7 +27,15 @@ def join(contexts: Sequence[Sequence[Features]]) -> Evidence:
         torch.stack([torch.cat([window.log_mel for window in context], dim=-1) for context in contexts]),
         torch.stack([torch.cat([window.confidence for window in context], dim=-1) for context in contexts]),
         torch.stack([torch.cat([window.level_dbfs for window in context], dim=-1) for context in contexts]),
+        _waveforms(contexts),
     )
+
+
+def _waveforms(contexts: Sequence[Sequence[Features]]) -> Tensor | None:
+    """The waveform values [batch, window, value]; None where a window was heard without."""
+    found = [[window.waveform for window in context if window.waveform is not None] for context in contexts]
+    whole = all(len(have) == len(context) for have, context in zip(found, contexts, strict=True))
+    return torch.stack([torch.stack(context) for context in found]) if whole else None
 
 
 def context_windows(context_s: float, window_s: float) -> int:
@@ -47,7 +55,9 @@ def context_starts(count: int, context: int) -> list[int]:
     return sorted({*range(0, last + 1, (context + 1) // 2), last}) if last >= 0 else []
 
 
-def clips_evidence(clips: Sequence[Tensor], front_end: FrontEnd, size: int, context: int) -> list[Evidence]:
+def clips_evidence(
+    clips: Sequence[Tensor], front_end: FrontEnd, size: int, context: int, *, waveform: bool = False
+) -> list[Evidence]:
     """For each recording [time]: contexts half a context apart that cover it; a shorter one gives one of all it has.
 
     All windows of all recordings go through the front end in one batch. Raises ValueError for sound shorter than one
@@ -55,7 +65,7 @@ def clips_evidence(clips: Sequence[Tensor], front_end: FrontEnd, size: int, cont
     """
     windows = [cut(clip, size) for clip in clips]
     whole = [part for part in windows if part.shape[1] == size]
-    features = front_end(torch.cat(whole)) if whole else None
+    features = front_end(torch.cat(whole), waveform=waveform) if whole else None
     place = 0
     found = []
     for part in windows:
@@ -63,7 +73,7 @@ def clips_evidence(clips: Sequence[Tensor], front_end: FrontEnd, size: int, cont
             rows = [features.row(number) for number in range(place, place + len(part))]
             place += len(part)
         else:
-            rows = [front_end(part).row(0)]
+            rows = [front_end(part, waveform=waveform).row(0)]
         fitting = min(context, len(rows))
         found.append(join([rows[start : start + fitting] for start in context_starts(len(rows), fitting)]))
     return found

@@ -22,12 +22,14 @@ class Evidence:
     """What detectors see: a batch of contexts, each some seconds of one microphone.
 
     log_mel [batch, mel, frame] in dB; confidence [batch, mel, frame] in 0..1, ones for raw sound; level_dbfs
-    [batch, frame], the frame's RMS in dB relative to full scale 1.0.
+    [batch, frame], the frame's RMS in dB relative to full scale 1.0. waveform [batch, window, value] as in
+    `detectors.waveform`, None where no detector asked for it (`needs_waveform`).
     """
 
     log_mel: Tensor
     confidence: Tensor
     level_dbfs: Tensor
+    waveform: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.log_mel)
@@ -35,7 +37,13 @@ class Evidence:
     def rows(self, index: Tensor | Sequence[int]) -> Evidence:
         """The rows with these numbers, in that order."""
         index = torch.as_tensor(index)
-        return Evidence(self.log_mel[index], self.confidence[index], self.level_dbfs[index])
+        waveform = None if self.waveform is None else self.waveform[index]
+        return Evidence(self.log_mel[index], self.confidence[index], self.level_dbfs[index], waveform)
+
+
+def needs_waveform(detector: object) -> bool:
+    """Whether a detector or its class asks for `Evidence.waveform`, by an attribute of that name; most do not."""
+    return bool(getattr(detector, "needs_waveform", False))
 
 
 class Detector(Protocol):

@@ -19,6 +19,7 @@ LOWEST_HZ = 1.5  # three turns in a piece
 HARMONICS = 3
 _AROUND = 41  # bins whose median is the spectrum around a line
 _TINY = 1e-12
+_FLOOR = 1e-9  # power, -90 dBFS: an octave without sound has no strokes, only rounding
 
 
 def octave_edges(rate: int) -> list[float]:
@@ -40,9 +41,10 @@ def octave_envelopes(samples: Tensor, rate: int) -> tuple[Tensor, Tensor]:
     for low, high in zip(octave_edges(rate)[:-1], octave_edges(rate)[1:], strict=True):
         band = spectrum[..., round(low / step) : round(high / step)]
         # The band alone, shifted to 0 Hz: its magnitude is the envelope. Twice as long, so that its square fits.
-        squared = torch.fft.ifft(band, n=2 * band.shape[-1]).abs().square()  # [batch, piece, time]
-        mean = squared.mean(-1, keepdim=True).clamp_min(1e-30)
-        relative = squared / mean
+        length = 2 * band.shape[-1]
+        envelope = torch.fft.ifft(band, n=length).abs() * (2.0 * length / size)  # [batch, piece, time], as the samples
+        squared = envelope.square() + _FLOOR
+        relative = squared / squared.mean(-1, keepdim=True)
         power = (torch.fft.rfft(relative - 1.0).abs() * (2.0 / relative.shape[-1])).square().mean(1)  # [batch, bin]
         lines.append(_on_grid(power, step))
         peaks.append(relative.square().mean((1, 2)) / 2.0)
@@ -51,7 +53,7 @@ def octave_envelopes(samples: Tensor, rate: int) -> tuple[Tensor, Tensor]:
 
 def _on_grid(power: Tensor, step_hz: float) -> Tensor:
     """The power at multiples of STEP_HZ [batch, BINS]; 0 beyond what the band can follow."""
-    place = torch.round(torch.arange(BINS) * (STEP_HZ / step_hz)).long()
+    place = torch.round(torch.arange(BINS, device=power.device) * (STEP_HZ / step_hz)).long()
     inside = place < power.shape[1]
     return torch.where(inside, power[:, place.clamp_max(power.shape[1] - 1)], 0.0)
 

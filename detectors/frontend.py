@@ -17,6 +17,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from detectors.waveform import VALUES, waveform_values
+
 VERSION = 1
 FLOOR = 1e-10  # power; below 16-bit dither, so that digital silence is a level and not minus infinity
 _CHUNK_S = 16.0  # seconds of sound worked on at a time: larger chunks leave the cache and cost a third of the speed
@@ -27,19 +29,21 @@ class Features:
     """What one batch of windows sounds like; the fields are those of `detectors.base.Evidence`.
 
     log_mel [batch, mel, frame] in dB; confidence [batch, mel, frame] in 0..1 (ones for raw sound);
-    level_dbfs [batch, frame].
+    level_dbfs [batch, frame]; waveform [batch, value] where it was asked for.
     """
 
     log_mel: Tensor
     confidence: Tensor
     level_dbfs: Tensor
+    waveform: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.log_mel)
 
     def row(self, number: int) -> Features:
         """One window, without the batch dimension: log_mel [mel, frame], level_dbfs [frame]. A view, no copy."""
-        return Features(self.log_mel[number], self.confidence[number], self.level_dbfs[number])
+        waveform = None if self.waveform is None else self.waveform[number]
+        return Features(self.log_mel[number], self.confidence[number], self.level_dbfs[number], waveform)
 
 
 class HasFrontEnd(Protocol):
@@ -91,8 +95,8 @@ class FrontEnd:
         """How many frames lie wholly inside so many samples."""
         return max(0, 1 + (samples - self.n_fft) // self.hop)
 
-    def __call__(self, samples: Tensor) -> Features:
-        """The features of windows [batch, time], float32 of full scale 1.0.
+    def __call__(self, samples: Tensor, *, waveform: bool = False) -> Features:
+        """The features of windows [batch, time], float32 of full scale 1.0; `waveform` asks for those too.
 
         Raises ValueError for windows shorter than one frame. NaN stays in its own row: the gate refuses it earlier.
         """
@@ -105,11 +109,14 @@ class FrontEnd:
         log_mel = samples.new_empty(len(samples), self.mels, count)
         level = samples.new_empty(len(samples), count)
         step = max(1, int(_CHUNK_S * self.rate / samples.shape[1]))
+        values = samples.new_empty(len(samples), VALUES) if waveform else None
         for start in range(0, len(samples), step):
             chunk = samples[start : start + step]
             log_mel[start : start + step] = self._log_mel(chunk)
             level[start : start + step] = self._level(chunk, count)
-        return Features(log_mel, log_mel.new_ones(()).expand(log_mel.shape), level)
+            if values is not None:
+                values[start : start + step] = waveform_values(chunk, self.rate)
+        return Features(log_mel, log_mel.new_ones(()).expand(log_mel.shape), level, values)
 
     def _log_mel(self, samples: Tensor) -> Tensor:
         window = torch.hann_window(self.n_fft, device=samples.device)

@@ -6,8 +6,10 @@ from detectors.base import Detector
 from detectors.controls import Loudness, MeanSpectrum
 from detectors.frame_gmm import FrameGmm
 from detectors.fusion import Fusion
+from detectors.kinematics import Kinematics
 from detectors.mahalanobis import Mahalanobis
 from detectors.neighbours import FloorNeighbours, Neighbours
+from detectors.physical import Physical
 
 DetectorType = (
     type[Fusion]
@@ -15,11 +17,12 @@ DetectorType = (
     | type[Neighbours]
     | type[FloorNeighbours]
     | type[FrameGmm]
+    | type[Physical]
     | type[Loudness]
     | type[MeanSpectrum]
 )
 
-DETECTORS: tuple[DetectorType, ...] = (Fusion, Mahalanobis, Neighbours, FloorNeighbours, FrameGmm)
+DETECTORS: tuple[DetectorType, ...] = (Fusion, Mahalanobis, Neighbours, FloorNeighbours, FrameGmm, Physical)
 CONTROLS: tuple[DetectorType, ...] = (Loudness, MeanSpectrum)
 DEFAULT = Fusion.name
 
@@ -32,6 +35,7 @@ def detector_named(name: str) -> DetectorType:
     return known[name]
 
 
-def new_detector(name: str = DEFAULT) -> Detector:
-    """A detector of that name that has not been fitted."""
-    return detector_named(name)()
+def new_detector(name: str = DEFAULT, kinematics: Kinematics | None = None) -> Detector:
+    """A detector of that name that has not been fitted; one that can use the machine's kinematics gets them."""
+    kind = detector_named(name)
+    return kind(kinematics) if kind is Physical else kind()

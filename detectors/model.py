@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from detectors.aggregate import context_windows
-from detectors.base import Detector, Evidence
+from detectors.base import Detector, Evidence, needs_waveform
 from detectors.calibrate import Calibration, calibrate
 from detectors.frontend import FrontEnd, mel_edges
 from detectors.fusion import part
@@ -67,6 +67,11 @@ class Model:
     def detector_name(self) -> str:
         """Which detector it is."""
         return self.detector.name
+
+    @property
+    def needs_waveform(self) -> bool:
+        """Whether its windows must be heard with `waveform=True`."""
+        return needs_waveform(self.detector)
 
     @property
     def effective_n(self) -> int:
@@ -161,14 +166,14 @@ def fit_model(
     """
     front_end = FrontEnd.at(rate)
     size = round(window_s * rate)
-    fresh = new_detector(detector or DEFAULT)
+    fresh = new_detector(detector or DEFAULT, kinematics)
     wanted = context_windows(fresh.context_s, window_s)
     chosen = choose_contexts(clips, size, rate, wanted, grouped=grouped, seed=seed)
     if chosen.recordings < 3:
         raise ValueError(
             f"{chosen.recordings} healthy recordings, at least 3 are needed: add recordings, or one of 3 min"
         )
-    evidence, groups = hear(clips, chosen, front_end, size)
+    evidence, groups = hear(clips, chosen, front_end, size, waveform=needs_waveform(fresh))
     statistic = fresh.cross_fit(evidence, groups)
     return Model(
         front_end=front_end,

@@ -150,14 +150,16 @@ def _draw(spans: Sequence[_Named], seed: int) -> list[_Named]:
     return [spans[place] for place in sorted(place for *_, place in sorted(ranked)[:MOST_CONTEXTS])]
 
 
-def hear(clips: Sequence[Clip], chosen: Chosen, front_end: FrontEnd, size: int) -> tuple[Evidence, Tensor]:
+def hear(
+    clips: Sequence[Clip], chosen: Chosen, front_end: FrontEnd, size: int, *, waveform: bool = False
+) -> tuple[Evidence, Tensor]:
     """The evidence of the chosen contexts and their recordings' numbers [batch]; one clip's features at a time."""
     contexts: list[Evidence] = []
     for clip, spans in groupby(chosen.spans, key=lambda span: span.clip):
         windows = cut(clips[clip].samples, size)
         if not bool(torch.isfinite(windows).all()):
             raise ValueError(f"recording {clips[clip].recording}: samples hold NaN or infinity; leave it out")
-        features = front_end(windows)
+        features = front_end(windows, waveform=waveform)
         wanted = [[features.row(number) for number in range(span.first, span.last)] for span in spans]
         contexts.append(join(wanted))
     return stack(contexts), torch.tensor([span.group for span in chosen.spans])
@@ -165,8 +167,10 @@ def hear(clips: Sequence[Clip], chosen: Chosen, front_end: FrontEnd, size: int) 
 
 def stack(parts: Sequence[Evidence]) -> Evidence:
     """Batches of contexts of one length as one batch."""
+    waveforms = [part.waveform for part in parts if part.waveform is not None]
     return Evidence(
         torch.cat([part.log_mel for part in parts]),
         torch.cat([part.confidence for part in parts]),
         torch.cat([part.level_dbfs for part in parts]),
+        torch.cat(waveforms) if len(waveforms) == len(parts) else None,
     )

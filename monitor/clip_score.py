@@ -48,7 +48,7 @@ def score_clip(path: Path, samples: NDArray[np.float32], model: Model) -> Scored
     size = round(model.rate * model.window_s)
     count = len(samples) // size
     batch = torch.from_numpy(np.ascontiguousarray(samples[: count * size])).reshape(count, size)  # [window, time]
-    features = model.front_end(batch)
+    features = model.front_end(batch, waveform=model.needs_waveform)
     each = [features.row(number) for number in range(count)]
     whole = join([each])
     rows = [_row(path, number, model.window_s) for number in range(count)]

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from detectors.aggregate import AGGREGATIONS, choose_aggregation, clips_evidence, context_windows
-from detectors.base import CONTEXT_S, Detector, Evidence
+from detectors.base import CONTEXT_S, Detector, Evidence, needs_waveform
 from detectors.calibrate import Calibration, calibrate
 from detectors.frontend import FrontEnd
+from detectors.lineup import DETECTORS
 from detectors.recordings import Chosen, Clip, choose_contexts, hear, stack
 from monitor.manifest import Manifest, ManifestError, Row
 from monitor.roc import TestSet
@@ -25,6 +26,7 @@ WINDOW_S = 2.0
 _SIZE = round(RATE * WINDOW_S)
 _FILES = 32  # files in memory at a time
 LEAST_RECORDINGS = 3
+WAVEFORM = any(needs_waveform(kind) for kind in DETECTORS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,8 @@ class Batch:
 class Heard:
     """A machine's training contexts with recording and file numbers [batch], and its test files in batches.
 
-    recordings: how many training recordings there are; windows: of 2 s, in the test files. Times are the front end's.
+    recordings: how many training recordings there are; windows: of 2 s, in the test files. front_s and wave_s: the
+    front end's seconds without and with the waveform, for the training and for the test files.
     """
 
     train: Evidence
@@ -50,8 +53,8 @@ class Heard:
     batches: tuple[Batch, ...]
     test: TestSet
     windows: int
-    train_front_s: float
-    test_front_s: float
+    front_s: tuple[float, float]
+    wave_s: tuple[float, float]
     notes: tuple[str, ...]
 
 
@@ -88,8 +91,12 @@ def hear_machine(manifest: Manifest, machine: str, seed: int) -> Heard:
     started = time.perf_counter()
     train, groups = hear(clips, chosen, front_end, _SIZE)
     train_front_s = time.perf_counter() - started
+    train_wave_s = train_front_s
+    if WAVEFORM:  # heard once more, so that each detector is charged with what it needs
+        train, groups = hear(clips, chosen, front_end, _SIZE, waveform=True)
+        train_wave_s = time.perf_counter() - started - train_front_s
     tested = [row for row in rows if row.split == "test"]
-    batches, windows, test_front_s = _hear_tests(manifest, tested, front_end, chosen)
+    batches, windows, test_front_s, test_wave_s = _hear_tests(manifest, tested, front_end, chosen)
     return Heard(
         train=train,
         train_group=groups,
@@ -103,8 +110,8 @@ def hear_machine(manifest: Manifest, machine: str, seed: int) -> Heard:
             recording=np.array([row.recording for row in tested], dtype=np.str_),
         ),
         windows=windows,
-        train_front_s=train_front_s,
-        test_front_s=test_front_s,
+        front_s=(train_front_s, test_front_s),
+        wave_s=(train_wave_s, test_wave_s),
         notes=chosen.notes,
     )
 
@@ -120,11 +127,11 @@ def _read(manifest: Manifest, row: Row) -> Tensor:
 
 def _hear_tests(
     manifest: Manifest, rows: Sequence[Row], front_end: FrontEnd, chosen: Chosen
-) -> tuple[list[Batch], int, float]:
-    """The test files as batches of contexts of one length, the windows in them, and the front end's seconds."""
+) -> tuple[list[Batch], int, float, float]:
+    """The test files as batches of contexts of one length, the windows in them, and the front end's two times."""
     batches: list[Batch] = []
     windows = 0
-    seconds = 0.0
+    seconds = wave_s = 0.0
     for start in range(0, len(rows), _FILES):
         clips = [_read(manifest, row) for row in rows[start : start + _FILES]]
         for clip, row in zip(clips, rows[start:], strict=False):
@@ -135,13 +142,17 @@ def _hear_tests(
                 )
         began = time.perf_counter()
         heard = clips_evidence(clips, front_end, _SIZE, chosen.context)
+        plain_s = time.perf_counter() - began
+        if WAVEFORM:
+            heard = clips_evidence(clips, front_end, _SIZE, chosen.context, waveform=True)
+        wave_s += time.perf_counter() - began - plain_s * WAVEFORM
+        seconds += plain_s
         by_length: dict[int, list[tuple[int, Evidence]]] = {}
         for number, evidence in enumerate(heard, start):
             by_length.setdefault(evidence.log_mel.shape[-1], []).append((number, evidence))
         batches += [_batch(same) for same in by_length.values()]
-        seconds += time.perf_counter() - began
         windows += sum(max(1, len(clip) // _SIZE) for clip in clips)
-    return batches, windows, seconds
+    return batches, windows, seconds, wave_s
 
 
 def _batch(files: Sequence[tuple[int, Evidence]]) -> Batch:
@@ -152,16 +163,17 @@ def _batch(files: Sequence[tuple[int, Evidence]]) -> Batch:
 @torch.inference_mode()
 def run_detector(detector: Detector, heard: Heard) -> Outcome:
     """Fit, choose the aggregation and calibrate out of fold, then score the test files."""
+    train_front_s, test_front_s = heard.wave_s if needs_waveform(detector) else heard.front_s
     started = time.perf_counter()
     healthy = detector.cross_fit(heard.train, heard.train_group)
     files, first = _by_file(healthy, heard.train_file)
     aggregation = choose_aggregation(files)
     combine = AGGREGATIONS[aggregation]
     calibration = calibrate(torch.stack([combine(file) for file in files]), heard.train_group[first])
-    train_s = time.perf_counter() - started + heard.train_front_s
+    train_s = time.perf_counter() - started + train_front_s
     started = time.perf_counter()
     scored = [detector.score(batch.evidence) for batch in heard.batches]
-    score_s = time.perf_counter() - started + heard.test_front_s
+    score_s = time.perf_counter() - started + test_front_s
     values = torch.cat(scored) if scored else torch.empty(0, dtype=torch.float64)
     numbers = torch.cat([batch.file for batch in heard.batches]) if scored else torch.empty(0, dtype=torch.long)
     statistic = [combine(file) for file in _by_file(values, numbers)[0]]

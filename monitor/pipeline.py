@@ -81,6 +81,7 @@ class Pipeline:
         self._device = torch.device(line.chain.device)
         self._memory: defaultdict[str, Memory] = defaultdict(Memory)
         self._front_end = _common_front_end(models)
+        self._waveform = any(model.needs_waveform for mics in models.values() for model in mics.values())
         self._longest = max(model.context_windows for mics in models.values() for model in mics.values())
 
     def assigned(self, partitions: Mapping[TopicPartition, int]) -> None:
@@ -146,7 +147,7 @@ class Pipeline:
         for mic, window in first.items():
             self._memory[mic].forget_before(window.session, window.sequence, self._longest)
         batch = torch.stack([torch.from_numpy(window.samples.copy()) for window in windows]).to(self._device)
-        features = _home(self._front_end(batch))  # the one copy back
+        features = _home(self._front_end(batch, waveform=self._waveform))  # the one copy back
         for row, window in enumerate(windows):
             heard = Heard(_own(features.row(row)), broken="gap" in window.flags)
             self._memory[window.mic].recent[window.session, window.sequence] = heard
@@ -189,12 +190,14 @@ def _home(features: Features) -> Features:
     if features.log_mel.device.type == "cpu":
         return features
     log_mel = features.log_mel.cpu()  # confidence is ones for raw sound: made anew, not copied
-    return Features(log_mel, log_mel.new_ones(()).expand(log_mel.shape), features.level_dbfs.cpu())
+    waveform = None if features.waveform is None else features.waveform.cpu()
+    return Features(log_mel, log_mel.new_ones(()).expand(log_mel.shape), features.level_dbfs.cpu(), waveform)
 
 
 def _own(features: Features) -> Features:
     """A copy that does not keep the whole batch alive."""
-    return Features(features.log_mel.clone(), features.confidence, features.level_dbfs.clone())
+    waveform = None if features.waveform is None else features.waveform.clone()
+    return Features(features.log_mel.clone(), features.confidence, features.level_dbfs.clone(), waveform)
 
 
 def _pack(model: Model, contexts: Sequence[Sequence[Features]]) -> Tensor:

@@ -36,7 +36,7 @@ def whistle(sound: Tensor, level: float = 0.01) -> Tensor:
 
 def evidence(sounds: list[Tensor]) -> Evidence:
     """One context per sound."""
-    return stack(clips_evidence(sounds, FRONT_END, len(sounds[0]), 1))
+    return stack(clips_evidence(sounds, FRONT_END, len(sounds[0]), 1, waveform=True))
 
 
 def healthy(count: int = 16, first: int = 0, seconds: float = 1.0) -> Evidence:

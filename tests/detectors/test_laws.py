@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from soundlab import evidence, healthy, machine, whistle
 
-from detectors.base import Evidence
 from detectors.fusion import Fusion
 from detectors.lineup import CONTROLS, DEFAULT, DETECTORS, DetectorType, detector_named, new_detector
 from detectors.mahalanobis import Mahalanobis
@@ -39,18 +40,25 @@ def test_a_loud_or_broken_neighbour_never_changes_a_score(kind: DetectorType) ->
     log_mel, level = OTHERS.log_mel.clone(), OTHERS.level_dbfs.clone()
     log_mel[0] += 60.0
     log_mel[1] = torch.nan
-    after = FITTED[kind].score(Evidence(log_mel, OTHERS.confidence, level))
+    assert OTHERS.waveform is not None
+    waveform = OTHERS.waveform.clone()
+    waveform[0] *= 1e6
+    waveform[1] = torch.nan
+    after = FITTED[kind].score(replace(OTHERS, log_mel=log_mel, level_dbfs=level, waveform=waveform))
     close(before[2:], after[2:])
 
 
 @pytest.mark.parametrize("kind", EVERYONE)
 def test_input_is_not_changed(kind: DetectorType) -> None:
     """Fitting and scoring leave the evidence as it was."""
-    mine = Evidence(HEALTHY.log_mel.clone(), HEALTHY.confidence.clone(), HEALTHY.level_dbfs.clone())
+    assert HEALTHY.waveform is not None
+    mine = HEALTHY.rows(list(range(len(HEALTHY))))
+    assert mine.waveform is not None
     kind().fit(mine).score(mine)
     assert torch.equal(mine.log_mel, HEALTHY.log_mel)
     assert torch.equal(mine.confidence, HEALTHY.confidence)
     assert torch.equal(mine.level_dbfs, HEALTHY.level_dbfs)
+    assert torch.equal(mine.waveform, HEALTHY.waveform)
 
 
 @pytest.mark.parametrize("kind", EVERYONE)
@@ -131,9 +139,9 @@ def test_what_is_not_believed_does_not_count(kind: DetectorType) -> None:
     log_mel[:, 40:80, :13] -= 40.0
     doubt = torch.ones_like(log_mel)
     doubt[:, 40:80, :13] = 0.0
-    plain = FITTED[kind].score(Evidence(OTHERS.log_mel, doubt, OTHERS.level_dbfs))
-    believed = FITTED[kind].score(Evidence(log_mel, torch.ones_like(log_mel), OTHERS.level_dbfs))
-    doubted = FITTED[kind].score(Evidence(log_mel, doubt, OTHERS.level_dbfs))
+    plain = FITTED[kind].score(replace(OTHERS, confidence=doubt))
+    believed = FITTED[kind].score(replace(OTHERS, log_mel=log_mel, confidence=torch.ones_like(log_mel)))
+    doubted = FITTED[kind].score(replace(OTHERS, log_mel=log_mel, confidence=doubt))
     assert ((doubted - plain).abs() <= 0.1 * (believed - plain).abs() + 1e-6).all()
 
 
@@ -142,8 +150,8 @@ def test_full_confidence_is_raw_sound(kind: DetectorType) -> None:
     """Ones that fill a tensor and ones that are a view score the same, and so does any other even confidence."""
     raw = FITTED[kind].score(OTHERS)
     ones = torch.ones(()).expand(OTHERS.log_mel.shape)
-    assert torch.equal(raw, FITTED[kind].score(Evidence(OTHERS.log_mel, ones, OTHERS.level_dbfs)))
-    close(raw, FITTED[kind].score(Evidence(OTHERS.log_mel, ones * 0.5, OTHERS.level_dbfs)))
+    assert torch.equal(raw, FITTED[kind].score(replace(OTHERS, confidence=ones)))
+    close(raw, FITTED[kind].score(replace(OTHERS, confidence=ones * 0.5)))
 
 
 @pytest.mark.parametrize("kind", LISTENERS)

@@ -9,6 +9,7 @@ from soundlab import FRONT_END, RATE, machine, whistle
 from detectors.aggregate import clips_evidence
 from detectors.base import Evidence
 from detectors.model import Clip, Model, fit_model
+from detectors.recordings import stack
 
 CLIPS = [Clip(machine(seed, 2.0), f"recording {seed}") for seed in range(12)]
 MODEL = fit_model(CLIPS, window_s=1.0)
@@ -73,7 +74,7 @@ def test_the_id_is_the_models_content() -> None:
 def test_rows_of_a_batch_are_scored_each_for_itself() -> None:
     """Every field of a scored batch equals that of its rows alone."""
     sounds = [machine(60, 2.0), whistle(machine(61, 2.0)), machine(62, 2.0)]
-    batch = MODEL.score(Evidence(*(torch.cat([getattr(context(s), f) for s in sounds]) for f in Evidence.__slots__)))
+    batch = MODEL.score(stack([context(sound) for sound in sounds]))
     for row, sound in enumerate(sounds):
         for together, alone in zip(batch, MODEL.score(context(sound)), strict=True):
             torch.testing.assert_close(together[row], alone[0], rtol=1e-4, atol=1e-4)
