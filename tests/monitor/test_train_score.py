@@ -70,6 +70,7 @@ def test_microphones_with_a_folder_have_their_own_model(tmp_path: Path) -> None:
     train_line(line, only=["fan"], detector="neighbours", quiet=True)
     mics = read_card(line.models / "fan").mics
     assert mics["fan-b"].effective_n == 4
+    assert mics["*"].effective_n == 8  # the own folder of another microphone is none of its business
     assert mics["fan-b"].model != mics["*"].model
 
 
@@ -92,7 +93,7 @@ def test_too_little_to_learn_from_is_said(tmp_path: Path) -> None:
         train_line(line, only=["pump"], quiet=True)
     for path in (tmp_path / "healthy" / "pump").iterdir():
         path.unlink()
-    with pytest.raises((WorkFailed, soundfiles.SoundFileError), match="healthy/pump"):
+    with pytest.raises(WorkFailed, match="healthy/pump"):
         train_line(line, only=["pump"], quiet=True)
     with pytest.raises(WorkFailed, match="fan, pump"):
         train_line(line, only=["press"], quiet=True)
