@@ -34,7 +34,7 @@ NAMES = {
 # Levels in dB of the fault's own sound over the machine's, both at 1 m. Times as shares of the stream.
 FAULTS = (
     Planned("pump", "cavitation", 0.25, 0.55, -9.0),
-    Planned("gearbox", "inner_race", 0.35, 0.65, -13.0),
+    Planned("gearbox", "inner_race", 0.35, 0.65, -10.0),
     Planned("fan", "outer_race", 0.45, 0.75, -9.0),
     Planned("conveyor", "belt_squeal", 0.55, 0.85, -8.0),
 )
