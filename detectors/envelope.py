@@ -42,13 +42,23 @@ def octave_envelopes(samples: Tensor, rate: int) -> tuple[Tensor, Tensor]:
         band = spectrum[..., round(low / step) : round(high / step)]
         # The band alone, shifted to 0 Hz: its magnitude is the envelope. Twice as long, so that its square fits.
         length = 2 * band.shape[-1]
-        envelope = torch.fft.ifft(band, n=length).abs() * (2.0 * length / size)  # [batch, piece, time], as the samples
-        squared = envelope.square() + _FLOOR
+        squared = _power(torch.fft.ifft(band, n=length))  # [batch, piece, time]
+        squared = squared.mul_((2.0 * length / size) ** 2).add_(_FLOOR)  # in the samples' units
         relative = squared / squared.mean(-1, keepdim=True)
-        power = (torch.fft.rfft(relative - 1.0).abs() * (2.0 / relative.shape[-1])).square().mean(1)  # [batch, bin]
+        power = _power(torch.fft.rfft(relative - 1.0)[..., : _kept(step)]).mean(1) * (2.0 / length) ** 2  # [batch, bin]
         lines.append(_on_grid(power, step))
         peaks.append(relative.square().mean((1, 2)) / 2.0)
     return torch.stack(lines, dim=1), torch.stack(peaks, dim=1)
+
+
+def _power(spectrum: Tensor) -> Tensor:
+    """The squared magnitude, without the square root of `abs`: four times as fast."""
+    return spectrum.real.square().add_(spectrum.imag.square())
+
+
+def _kept(step_hz: float) -> int:
+    """How many bins reach up to HIGHEST_HZ."""
+    return round(HIGHEST_HZ / step_hz) + 1
 
 
 def _on_grid(power: Tensor, step_hz: float) -> Tensor:

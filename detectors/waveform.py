@@ -1,7 +1,8 @@
 """What physical features need of one window's waveform, in a few thousand numbers: no samples have to be kept.
 
 Like log-mel frames these numbers come from the window alone, so a stream and a file give the same, and a context
-joins those of its windows. They are worked out only where a detector asks for them: 2 to 3 ms a window and core.
+joins those of its windows. They are worked out only where a detector asks for them: half a millisecond a window on
+one core, as much as the log-mel frames themselves.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from detectors.lineup import CONTROLS, DETECTORS
 from monitor.errors import WorkFailed
 from monitor.evaluate import evaluate, print_report
 from monitor.manifest import ManifestError
@@ -113,7 +114,7 @@ def test_the_page_stands_alone(tmp_path: Path, lang: str, words: str) -> None:
     assert words in page
     assert "data:image/png;base64," in page
     assert "http" not in page.replace("data:", "")
-    assert page.count("<tr") == 1 + 7
+    assert page.count("<tr") == 1 + len(DETECTORS) + len(CONTROLS)
 
 
 def test_the_same_seed_gives_the_same_report(tmp_path: Path) -> None:

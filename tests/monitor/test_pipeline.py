@@ -88,6 +88,21 @@ def test_a_stream_and_a_file_give_the_same_scores(line: Line, models: Models, br
     np.testing.assert_allclose([score.score for score in found[4:]], expected[4:], atol=1e-6)
 
 
+def test_a_detector_that_hears_the_waveform_scores_streams_as_files(tmp_path: Path, broker: Broker) -> None:
+    """Windows of a stream keep what their waveform says, so `physical` too gives a stream the scores of the file."""
+    line = trained(write_line(tmp_path), "physical")
+    models = {machine.id: load_models(line.models / machine.id) for machine in line.machine}
+    sent = windows()
+    file = score_clip(Path("x.wav"), np.concatenate([window.samples for window in sent]), models["fan"]["*"])
+    pipeline = Pipeline(line, models, broker)
+    found = [
+        score for start in (0, 7) for score in scores(pipeline, messages(sent)[start : start + 7 + 6 * (start > 0)])
+    ]
+    expected = [row["score"] for row in file.rows]
+    assert len(found) == len(expected)
+    np.testing.assert_allclose([one.score for one in found[4:]], expected[4:], atol=1e-4)
+
+
 def test_a_repeated_batch_gives_the_same_scores(line: Line, models: Models, broker: Broker) -> None:
     """After a failed write the worker processes a batch again, wholly or one by one: nothing changes."""
     sent = messages(windows(gap_at=9))
