@@ -6,10 +6,12 @@ from detectors.base import Detector
 from detectors.controls import Loudness, MeanSpectrum
 from detectors.frame_gmm import FrameGmm
 from detectors.fusion import Fusion
+from detectors.impulses import Impulses
 from detectors.kinematics import Kinematics
 from detectors.mahalanobis import Mahalanobis
 from detectors.neighbours import FloorNeighbours, Neighbours
 from detectors.physical import Physical
+from detectors.states import States
 
 DetectorType = (
     type[Fusion]
@@ -18,11 +20,22 @@ DetectorType = (
     | type[FloorNeighbours]
     | type[FrameGmm]
     | type[Physical]
+    | type[Impulses]
+    | type[States]
     | type[Loudness]
     | type[MeanSpectrum]
 )
 
-DETECTORS: tuple[DetectorType, ...] = (Fusion, Mahalanobis, Neighbours, FloorNeighbours, FrameGmm, Physical)
+DETECTORS: tuple[DetectorType, ...] = (
+    Fusion,
+    Mahalanobis,
+    Neighbours,
+    FloorNeighbours,
+    FrameGmm,
+    Physical,
+    Impulses,
+    States,
+)
 CONTROLS: tuple[DetectorType, ...] = (Loudness, MeanSpectrum)
 DEFAULT = Fusion.name
 
