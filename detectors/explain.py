@@ -38,6 +38,7 @@ COUNT = 3
 LEAST_SPREADS = 2.0  # a band nearer to healthy than this is no band to speak of
 NEW_DB = 8.0  # a line counts that stands so far above the highest healthy one; chance gives 5
 _SLACK = 0.03  # a bearing slips by 1 to 2%, and the shaft is not quite where it was said to be
+_TURNS = 6  # harmonics of the shaft that are looked at
 _FASTEST_HZ = 100.0  # faster than this, lines without a name are the partials of a tone, not impacts
 _PEAKY = 1.5  # times the highest healthy peakiness
 _TONE_SHARE = 0.3  # of the band's power within a few bins
@@ -150,7 +151,7 @@ def _listen(samples: Tensor, rate: int, library: Library | None) -> _Sound:
 def _guess(sound: _Sound, low_hz: float, high_hz: float, db: float, kinematics: Kinematics) -> Guess:
     octave = _octave(low_hz, high_hz, sound.rate)
     impacts = None if octave is None else _impacts(sound.over[octave], sound.new[octave], kinematics)
-    if impacts is not None and impacts.part not in ("", "shaft"):
+    if impacts is not None and impacts.part:
         return impacts
     if db < 0:
         return Guess("quieter")
@@ -177,6 +178,11 @@ def _impacts(over: Tensor, new: Tensor, kinematics: Kinematics) -> Guess | None:
         return bearing
     if float(new.max()) < NEW_DB:
         return None
+    if kinematics.shaft_hz is not None:
+        # The shaft's own line is often there in healthy sound too: what tells is how many of its harmonics are new.
+        turns = [line_at(new, k * kinematics.shaft_hz, 0.02) for k in range(1, _TURNS + 1)]
+        if sum(float(height) >= NEW_DB for _, height in turns) >= _TURNS / 2:
+            return Guess("impacts", line_at(over, kinematics.shaft_hz, 0.02)[0], "shaft", 1)
     hz, height = rate_of_strokes(torch.where(new >= NEW_DB, over, 0.0))
     if kinematics.shaft_hz is not None:
         order = round(hz / kinematics.shaft_hz)
