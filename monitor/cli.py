@@ -170,6 +170,36 @@ def score(
 
 
 @app.command()
+def rebaseline(
+    config: LineFile,
+    machine: Annotated[str, typer.Option("--machine", help="Whose normal has changed.", metavar="ID")],
+    by: Annotated[str, typer.Option("--by", help="Who says so.", metavar="NAME")],
+    why: Annotated[str, typer.Option("--why", help="What changed, in words.", metavar="TEXT")],
+    recordings: Annotated[
+        list[Path] | None, typer.Option("--from", help="A recording of the new normal (repeat it).", metavar="FILE")
+    ] = None,
+    mic: Annotated[str, typer.Option("--mic", help="Of this microphone, where it has a model of its own.")] = "",
+    back: Annotated[bool, typer.Option("--roll-back", help="Put the model from before the last change back.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Learn that this is the new normal, and keep who said so and when; or put the old model back."""
+    if back == bool(recordings):
+        raise typer.BadParameter("give recordings with --from, or --roll-back alone", param_hint="--from")
+    from monitor.settings import load_line
+
+    line = load_line(config)
+    from monitor.rebaseline import rebaseline as learn_anew
+    from monitor.rebaseline import roll_back
+
+    if back:
+        record = roll_back(line, machine, by=by, why=why, quiet=as_json)
+    else:
+        record = learn_anew(line, machine, recordings or [], by=by, why=why, mic=mic, quiet=as_json)
+    if as_json:
+        _print_json(record)
+
+
+@app.command()
 def evaluate(
     source: Annotated[
         Path, typer.Argument(metavar="MANIFEST|DIR", help="Labelled recordings (CSV), or with --dataset a folder.")

@@ -22,6 +22,7 @@ from detectors.card import Source
 from detectors.kinematics import Kinematics
 from detectors.model import Clip, Model, fit_model
 from detectors.store import save_models
+from monitor.baselines import read_baselines
 from monitor.console import progress, say
 from monitor.errors import WorkFailed
 from monitor.settings import Line, Machine
@@ -108,7 +109,9 @@ def _train_machine(line: Line, machine: Machine, detector: str, seed: int, quiet
         sources += heard
         summaries.append(_summary(machine, group, model, len(heard), refused))
         say(_words(summaries[-1]), quiet=quiet)
-    save_models(line.models / machine.id, models, machine=machine.id, sources=sources)
+    changes = read_baselines(line.models, machine.id)
+    figures = {"baselines": changes} if changes else {}
+    save_models(line.models / machine.id, models, machine=machine.id, sources=sources, figures=figures)
     return summaries
 
 

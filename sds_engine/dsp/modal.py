@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.signal
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
+from threadpoolctl import threadpool_limits
 
 F64 = NDArray[np.float64]
 C128 = NDArray[np.complex128]
