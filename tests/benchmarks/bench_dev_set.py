@@ -1,11 +1,11 @@
-"""Every detector and control on the development set: three levels of noise, several seeds; writes docs/benchmarks/dev-set.md.
+"""Every detector and control on the development set: three levels of noise, several seeds.
 
 The set comes from `make_dev_set.py` (real fan, real background; not part of the project). A seed draws another split of
 the recordings and another background. Nothing here chooses anything: the table has every detector, losers too.
 
     python tests/benchmarks/bench_dev_set.py TOOL [--seeds 5] [--levels 0 -6 -12]
 
-TOOL is the path of make_dev_set.py.
+TOOL is the path of make_dev_set.py. Writes docs/benchmarks/dev-set.md and dev-set.json.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ def rates(found: dict[str, list[dict[str, Any]]]) -> str:
 def page(found: dict[str, list[dict[str, Any]]], seeds: int) -> str:
     return f"""# Detectors on real recordings in real noise
 
-Written by `python tests/benchmarks/bench_dev_set.py TOOL --seeds {seeds}`; do not edit. One industrial fan (MIMII, id_00),
-levelled, in real background at three levels; official score of DCASE Task 2 (harmonic mean of AUC source, AUC target
-and pAUC), `--chain raw`, mean over {seeds} seeds and (lowest..highest). Intervals of a single seed are in its own report.
+Written by `python tests/benchmarks/bench_dev_set.py TOOL --seeds {seeds}`; do not edit. One industrial fan (MIMII,
+id_00), levelled, in real background at three levels; official score of DCASE Task 2 (harmonic mean of AUC source, AUC
+target and pAUC), `--chain raw`, mean over {seeds} seeds (lowest..highest). A single report has the intervals.
 
 {table(found)}
 
@@ -73,8 +73,8 @@ The default at thresholds from training recordings alone (12 recordings, so that
 {rates(found)}
 
 Which members the default has, that levels stay in, and how members are combined was settled while figures of seed 0 of
-this very set were in view; the other seeds draw other splits of the same 40 recordings. On machines that nobody here has
-heard it may be better or worse.
+this very set were in view; the other seeds draw other splits of the same 40 recordings. On machines that nobody here
+has heard it may be better or worse.
 """
 
 

@@ -129,7 +129,7 @@ embedded broker, with alarms, evidence and the page running. Resident memory, sa
 {rows}
 | **all together, at the worst moment** | **{found["peak_mb"]:,.0f}** (budget {BUDGET_MB:,}) |
 
-Growth over the last two thirds, MB per 10,000 windows: worker {growth["worker"]:+.1f}, monitor {growth["monitor"]:+.1f}.
+Growth in the last two thirds, MB per 10,000 windows: worker {growth["worker"]:+.1f}, monitor {growth["monitor"]:+.1f}.
 {found["windows_per_s"]:,.0f} windows/s from the broker to stored scores while all processes share the two cores.
 """
 
