@@ -21,7 +21,7 @@ from detectors.store import load_models, save_models
 
 CLIPS = [Clip(machine(seed), str(seed)) for seed in range(5)]
 MODEL = fit_model(CLIPS, window_s=1.0)
-HEARD = clips_evidence([machine(9)], FRONT_END, RATE, 1)[0]
+HEARD = clips_evidence([machine(9)], FRONT_END, RATE, 1, waveform=True)[0]
 SOURCES = [Source("healthy/1.wav", "0" * 64, 1.0, "CC BY 4.0")]
 
 
