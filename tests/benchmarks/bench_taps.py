@@ -15,6 +15,8 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +82,15 @@ def measure(designs: int, healthy: int, parts: int) -> dict[str, Any]:
     """All settings, designs and changes."""
     started = time.perf_counter()
     found: dict[str, Any] = {}
-    for setting, values in SETTINGS.items():
-        for kind in DESIGNS:
-            runs = [one_design(kind, seed, values, healthy, parts) for seed in range(designs)]
+    jobs = {
+        (setting, kind): [(kind, seed, values, healthy, parts) for seed in range(designs)]
+        for setting, values in SETTINGS.items()
+        for kind in DESIGNS
+    }
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        futures = {key: [pool.submit(one_design, *job) for job in each] for key, each in jobs.items()}
+        for (setting, kind), each in futures.items():
+            runs = [future.result() for future in each]
             rows = {name: [row for run in runs for row in run["rows"][name]] for name in CHANGES}
             found.setdefault(setting, {})[kind] = {
                 "known": sum(run["known"] for run in runs) / designs,
