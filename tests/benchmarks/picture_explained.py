@@ -57,7 +57,8 @@ def main() -> None:
         score_files([folder / "bearing.wav"], folder / "data/models/gearbox", out=folder / "s.csv", plot=True)
         target = ROOT / "docs" / "pictures" / "explained.png"
         target.parent.mkdir(exist_ok=True)
-        Image.open(folder / "bearing.heat.png").convert("RGB").quantize(256).save(target, optimize=True)
+        drawn = Image.open(folder / "bearing.heat.png").convert("RGB")
+        drawn.quantize(256, method=Image.Quantize.MAXCOVERAGE).save(target, optimize=True)
         print((folder / "bearing.heat.json").read_text())
 
 
