@@ -12,5 +12,6 @@ Means of synthesis, in blocks of 2 s that are pure functions of their number:
 What others use:
 
 - `kinds`: `draw_machine(kind, rng)`; `machines`: `render`, `draw_take`, `render_take`; `faults`: `add_fault`, the table
-  `FAULTS`; `taps`: parts struck with a hammer; `background` and `people`: the rest of a hall; `hall`: `hall_mix`; `line`: `demo_line`.
+  `FAULTS`; `taps`: parts struck with a hammer; `background` and `people`: the rest of a hall; `hall`: `hall_mix`;
+  `line`: `demo_line`.
 """
