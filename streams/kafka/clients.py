@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import selectors
+import socket
 import time
 from collections import deque
 from collections.abc import Callable
@@ -11,12 +13,32 @@ from typing import TypeVar
 import kafka
 from kafka import errors
 from kafka.net.compat import KafkaNetClient
+from kafka.net.inet import KafkaNetSocket
+from kafka.net.selector import NetworkSelector
 
+_DIRECT = "factory-ear://direct"  # chooses _TidySocket; there is no proxy
 Client = TypeVar("Client", kafka.KafkaProducer, kafka.KafkaConsumer, kafka.KafkaAdminClient)
 
 
 class TlsRefused(errors.KafkaError):  # type: ignore[misc]  # kafka-python ships no types
     """No trust: the certificate, or its absence, is the reason."""
+
+
+class _TidySocket(KafkaNetSocket):  # type: ignore[misc]  # kafka-python ships no types
+    """A direct connection that closes its socket where nobody answers: kafka-python leaves that to the collector."""
+
+    SCHEMES = ("factory-ear",)
+
+    async def sock_connect(
+        self, net: NetworkSelector, sock: socket.socket, sockaddr: object, timeout_at: float | None = None
+    ) -> socket.socket:
+        """As kafka-python does."""
+        try:
+            return await super().sock_connect(net, sock, sockaddr, timeout_at=timeout_at)  # type: ignore[no-any-return]
+        except BaseException:
+            net.unregister_event(sock, selectors.EVENT_WRITE)
+            sock.close()
+            raise
 
 
 class _LastWords(logging.Handler):
@@ -60,7 +82,7 @@ def connected(kind: Callable[..., Client], **options: object) -> Client:
         return opened[-1]
 
     try:
-        return kind(kafka_client=net_client, **options)
+        return kind(kafka_client=net_client, proxy_url=_DIRECT, **options)
     except BaseException as error:
         for client in opened:  # the constructor raised: nobody else could end its thread
             client.close()

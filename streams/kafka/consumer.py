@@ -10,7 +10,6 @@ from kafka import errors
 from kafka.structs import OffsetAndMetadata
 
 from streams.contract import BrokerError, LeaseLost, Message, TopicPartition
-from streams.kafka.admin import partition_counts
 from streams.kafka.clients import connected
 from streams.kafka.connection import KAFKA_MESSAGE_BYTES, Connection, told
 from streams.kafka.messages import message_of, position
@@ -61,9 +60,6 @@ class KafkaConsumer:
         self._looked_s = time.monotonic()
         session_s = min(SESSION_S, lease_s)
         with told(connection, f"cannot join group {group} of {', '.join(self._topics)}"):
-            missing = sorted(set(self._topics) - partition_counts(connection, self._topics).keys())
-            if missing:
-                raise errors.UnknownTopicOrPartitionError(", ".join(missing))
             self._inner = connected(
                 kafka.KafkaConsumer,
                 **connection.options(),
@@ -80,6 +76,11 @@ class KafkaConsumer:
                 metadata_max_age_ms=30_000,
                 metrics_enabled=False,
             )
+            # Known before joining: a leader without them would assign nothing, to anybody, and not look again.
+            unknown = [topic for topic in self._topics if not self._inner.partitions_for_topic(topic)]
+            if unknown:
+                self._inner.close(autocommit=False)
+                raise errors.UnknownTopicOrPartitionError(", ".join(unknown))
             self._inner.subscribe(topics=self._topics, listener=_Watcher(self._owned))
 
     def poll(self, max_messages: int, timeout_s: float) -> list[Message]:

@@ -1,6 +1,5 @@
 """What the fault tests on Kafka share: a Kafka that they may kill, a ledger outside the system, workers that end."""
 
-import gc
 from collections.abc import Iterator
 
 import pytest
@@ -28,7 +27,6 @@ def ledger(own_kafka: KafkaServer) -> Iterator[Ledger]:
         yield ledger
     finally:
         ledger.broker.close()
-        gc.collect()
 
 
 @pytest.fixture

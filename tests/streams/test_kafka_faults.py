@@ -12,11 +12,7 @@ from streams.broker import MAX_MESSAGE_BYTES, BrokerError, MessageTooLarge
 from streams.kafka.admin import admin
 from streams.records import TOPIC_DEAD, TOPIC_SCORES, TOPIC_WINDOWS, Identity
 
-pytestmark = [
-    pytest.mark.xdist_group("kafka-faults"),
-    # Where nobody answers, kafka-python leaves the socket to the garbage collector.
-    pytest.mark.filterwarnings("ignore:Exception ignored in.*socket:pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.xdist_group("kafka-faults")
 
 
 def test_a_deleted_topic_is_a_clear_state(own_kafka: KafkaServer, ledger: Ledger, start_worker: Start) -> None:

@@ -10,11 +10,7 @@ from kafka_server import KafkaServer
 from streams import codec
 from streams.records import TOPIC_SCORES
 
-pytestmark = [
-    pytest.mark.xdist_group("kafka-kills"),
-    # Where nobody answers, kafka-python leaves the socket to the garbage collector.
-    pytest.mark.filterwarnings("ignore:Exception ignored in.*socket:pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.xdist_group("kafka-kills")
 
 POINTS = ("polled", "processed", "written", "flushed", "committed")
 
@@ -38,7 +34,7 @@ def test_ten_kills_and_a_broker_kill_lose_nothing(own_kafka: KafkaServer, ledger
                 if killed == 5:
                     own_kafka.kill()
                     time.sleep(1.0)
-                    own_kafka.start_worker()
+                    own_kafka.start()
         time.sleep(0.05)
     ledger.sent()
     ledger.drained(60.0)
@@ -109,7 +105,7 @@ def test_kafka_is_killed_and_comes_back(own_kafka: KafkaServer, ledger: Ledger, 
         assert time.monotonic() < until_s, "intake did not notice"
         time.sleep(0.1)
     assert "not confirmed" in ledger.refusals[0]
-    own_kafka.start_worker()
+    own_kafka.start()
     again_s = consuming_again(worker, time.monotonic())
     ledger.sent()
     ledger.drained(60.0)
@@ -125,7 +121,7 @@ def test_kafka_is_absent_for_a_minute(own_kafka: KafkaServer, ledger: Ledger, st
     worker.until("state broker_error", 40.0)
     time.sleep(60.0)
     assert worker.process.poll() is None, worker.text()
-    own_kafka.start_worker()
+    own_kafka.start()
     again_s = consuming_again(worker, time.monotonic())
     ledger.drained(30.0)
     worker.stop()
