@@ -35,11 +35,12 @@ def progress(what: str, *, quiet: bool = False) -> Iterator[Callable[[Sequence[T
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table; numbers as the caller wrote them."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     grid = Table(*columns, title=title, title_justify="left")
     for row in rows:
-        grid.add_row(*row)
+        grid.add_row(*(escape(cell) for cell in row))  # a cell may hold square brackets of its own
     Console(width=None if sys.stdout.isatty() else 140).print(grid)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hummingline import trained, write_line
 
-from monitor.doctor import examine, print_findings
+from monitor.doctor import Finding, examine, print_findings
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +39,12 @@ def test_what_is_wrong_is_named_with_its_remedy(tmp_path: Path, capsys: pytest.C
     assert "make the folder" in bad["pump-a: source"]
     print_findings(found)
     assert "BAD" in capsys.readouterr().out
+
+
+def test_square_brackets_survive_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    """A remedy such as pip install 'factory-ear[mic]' is printed as it is."""
+    print_findings([Finding("sounddevice", "missing", "x", "pip install 'factory-ear[mic]'")])
+    assert "factory-ear[mic]" in capsys.readouterr().out
 
 
 def test_a_wrong_line_is_one_finding(tmp_path: Path) -> None:
