@@ -58,7 +58,7 @@ class States:
         self._scale = torch.stack([_scale(off[state == one], common) for one in range(number)])
         covariance = torch.from_numpy(LedoitWolf().fit((off / self._scale[state]).numpy()).covariance_)
         covariance = covariance + 1e-6 * torch.eye(len(covariance), dtype=torch.float64)
-        self._whiten = torch.linalg.cholesky(torch.linalg.inv(covariance))
+        self._whiten = torch.linalg.cholesky(torch.linalg.inv(covariance)).contiguous()  # as it is when loaded
         return self
 
     def cross_fit(self, healthy: Evidence, groups: Tensor | None = None) -> Tensor:
