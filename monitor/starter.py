@@ -23,7 +23,6 @@ url = "embedded:data/broker"    # embedded:DIR, right for one machine | kafka://
 # windows_retention_s = 86400   # how long sound is kept
 # results_retention_s = 7776000 # how long scores, alerts and dead letters are kept
 # min_free_mb = 500             # below this much free disk intake stops, and says so
-# security = { protocol = "PLAINTEXT" }   # Kafka with TLS or a log-in: see docs/kafka.md
 # Kafka only (docs/kafka.md); a password file is better than a password here:
 # security = { protocol = "SASL_SSL", ca = "ca.pem", cert = "ear.pem", key = "ear-key.pem", \
 check_hostname = true, mechanism = "SCRAM-SHA-512", username = "ear", \
