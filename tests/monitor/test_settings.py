@@ -34,6 +34,7 @@ def test_the_starter_is_a_valid_line(tmp_path: Path) -> None:
 def test_every_commented_key_of_the_starter_exists(tmp_path: Path) -> None:
     """A comment of the starter that shows a key can be uncommented."""
     write_starter(tmp_path)
+    (tmp_path / "kafka-password").write_text("x", encoding="utf-8")
     path = tmp_path / "line.toml"
     lines = path.read_text(encoding="utf-8").splitlines()
     shown = [line.removeprefix("# ") if line.startswith("# ") and " = " in line else line for line in lines]
