@@ -47,8 +47,9 @@ SETTINGS = {
 
 
 def heard(design: Design, part: Part, station: Station, rng: np.random.Generator) -> Modes | None:
-    """The modes of one recording of three strikes."""
-    return hear_taps(tap(design, part, station, rng), station.rate).modes
+    """The modes of one recording of three strikes; struck again, up to three times, where none can be used."""
+    found = (hear_taps(tap(design, part, station, rng), station.rate).modes for _ in range(3))
+    return next((modes for modes in found if modes is not None), None)
 
 
 def learned(design: Design, station: Station, count: int, rng: np.random.Generator, scatter: Scatter) -> TapModel:
