@@ -203,7 +203,7 @@ def test_long_files_are_heard_to_their_end(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not SHARED.exists(), reason="the folder ../shared with real recordings is not here")
 def test_the_default_holds_on_real_recordings(tmp_path: Path) -> None:
-    """On real fans in real noise at 0 dB: at least 0.78, loudness guesses, and no member is better than their fusion."""
+    """On real fans in real noise at 0 dB: at least 0.78, loudness guesses, and no member beats their fusion."""
     tool = SHARED / "tools" / "make_dev_set.py"
     subprocess.run([sys.executable, str(tool), str(tmp_path / "dev"), "--snr", "0"], check=True, capture_output=True)
     found = evaluate(tmp_path / "dev" / "manifest.csv", tmp_path / "out")["results"]
