@@ -6,6 +6,7 @@ is read from files meanwhile, live microphones count what they could not keep as
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -41,23 +42,37 @@ class Intake:
     failed: bool = False
 
     def run(self) -> None:
-        """Feed the broker until the source ends or `stop`; an error here stops no other microphone."""
-        try:
-            source = self._open()
-        except SourceError as error:
-            self.failed = True
-            warn(f"{self.mic.id}: {error}")
+        """Feed the broker until the source ends or `stop`; an error here stops no other microphone.
+
+        A source that cannot be opened as it is configured is given up. Anything else that goes wrong is told and the
+        source opened anew: what was not acknowledged comes again under the same identities.
+        """
+        while not self.stop.is_set():
+            try:
+                self._feed(self._open())
+            except SourceError as error:
+                self.failed = True
+                warn(f"{self.mic.id}: {error}")
+            except Exception as error:  # noqa: BLE001 - a microphone that died without a word would pass for read
+                warn(f"{self.mic.id}: {type(error).__name__}: {error}; opened again in {RETRY_S:g} s")
+                self.stop.wait(RETRY_S)
+                continue
             return
+
+    def _feed(self, source: Source) -> None:
+        self.unflushed = 0
         producer = self.broker.producer()
-        with source:
-            closer = threading.Thread(target=self._close_on_stop, args=(source,), daemon=True)
-            closer.start()
-            for event in source:
-                self._take(event, producer)
-                if isinstance(event, Idle) or self.unflushed >= UNFLUSHED:
-                    self._flush(producer, source)
-            self._flush(producer, source)
-        producer.close()
+        try:
+            with source:
+                threading.Thread(target=self._close_on_stop, args=(source,), daemon=True).start()
+                for event in source:
+                    self._take(event, producer)
+                    if isinstance(event, Idle) or self.unflushed >= UNFLUSHED:
+                        self._flush(producer, source)
+                self._flush(producer, source)
+        finally:
+            with contextlib.suppress(BrokerError):  # what it still holds was never acknowledged: it comes again
+                producer.close()
 
     def _open(self) -> Source:
         return open_source(

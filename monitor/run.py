@@ -56,8 +56,10 @@ class Child:
         threading.Thread(target=self._listen, args=(self.process, hear), daemon=True).start()
 
     def _listen(self, process: subprocess.Popen[str], hear: Callable[[Child, str], None]) -> None:
-        for line in process.stdout or ():
-            hear(self, line.rstrip())
+        if process.stdout:
+            with process.stdout as lines:
+                for line in lines:
+                    hear(self, line.rstrip())
 
     def look(self, now_s: float) -> int | None:
         """The exit code of a process that has just ended, else None."""
@@ -66,9 +68,8 @@ class Child:
         code = self.process.poll()
         if code is None:
             return None
-        for stream in (self.process.stdin, self.process.stdout):
-            if stream and stream is self.process.stdin:
-                stream.close()
+        if self.process.stdin:
+            self.process.stdin.close()
         self.process = None
         if now_s - self.started_s > STEADY_S:
             self.deaths = 0

@@ -21,7 +21,7 @@ from monitor.settings import Line
 from monitor.worker import work_line
 from streams import codec, soundfiles
 from streams.broker import StorageFull
-from streams.records import TOPIC_DEAD, TOPIC_SCORES, TOPIC_WINDOWS
+from streams.records import TOPIC_DEAD, TOPIC_SCORES, TOPIC_WINDOWS, AudioWindow
 
 
 def wav(data: bytes, channels: int = 1, data_size: int | None = None) -> bytes:
@@ -139,6 +139,29 @@ def test_a_full_disk_stops_intake_and_loses_nothing(
     windows = [codec.decode_window(message).identity for message in messages(broker, TOPIC_WINDOWS)]
     broker.close()
     assert len(windows) == len(set(windows)) == 30
+
+
+def test_an_intake_that_breaks_begins_again(
+    line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An error that nobody foresaw is told; its microphone is opened anew and no window is missing in the end."""
+    line = line.model_copy(update={"broker": line.broker.model_copy(update={"url": f"embedded:{tmp_path / 'broker'}"})})
+    encode, left = codec.encode_window, {"bad": 1}
+
+    def breaks(window: AudioWindow) -> codec.Wire:
+        if window.mic == "fan-a" and window.sequence == 5 and left["bad"]:
+            left["bad"] -= 1
+            raise RuntimeError("a driver said no")
+        return encode(window)
+
+    monkeypatch.setattr("monitor.ingest.codec.encode_window", breaks)
+    monkeypatch.setattr("monitor.ingest.RETRY_S", 0.01)
+    assert ingest_line(line, stop=lambda: False) == 0
+    assert "fan-a: RuntimeError: a driver said no; opened again" in capsys.readouterr().err
+    broker = open_line_broker(line)
+    accepted = {codec.decode_window(message).identity for message in messages(broker, TOPIC_WINDOWS)}
+    broker.close()
+    assert Counter(identity.mic for identity in accepted) == {"fan-a": 10, "fan-b": 10, "pump-a": 10}
 
 
 def test_dead_windows_are_replayed(line: Line, tmp_path: Path) -> None:

@@ -15,12 +15,12 @@ from monitor.alarm_store import AlarmStore
 from monitor.ingest import ingest_line
 from monitor.line_broker import open_line_broker
 from monitor.rounds import Monitor
+from monitor.run import judged
 from monitor.score import score_files
 from monitor.settings import Line, load_line
 from monitor.train import train_line
 from monitor.worker import work_line
-from streams.broker import Broker
-from streams.records import TOPIC_SCORES, TOPIC_WINDOWS, Alert
+from streams.records import TOPIC_WINDOWS, Alert
 
 FAN = Path(__file__).parents[3] / "shared" / "data" / "mimii_fan_id00"
 pytestmark = pytest.mark.skipif(not FAN.is_dir(), reason=f"needs {FAN}, which is not part of the project")
@@ -60,7 +60,7 @@ def replay(line: Line) -> tuple[list[Alert], str]:
         store.own()
         monitor = Monitor(line, broker, store)
         deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and not settled(broker, store):
+        while time.monotonic() < deadline and not judged(line, broker):
             monitor.tick(0.05)
         for _ in range(10):
             monitor.tick(0.05)
@@ -69,11 +69,6 @@ def replay(line: Line) -> tuple[list[Alert], str]:
         alerts = [update.alert for update in store.alerts()]
     broker.close()
     return alerts, metrics
-
-
-def settled(broker: Broker, store: AlarmStore) -> bool:
-    offsets = store.offsets(TOPIC_SCORES)
-    return all(end in (0, offsets.get(p, 0)) for p, (_, end) in broker.bounds(TOPIC_SCORES).items())
 
 
 @pytest.mark.parametrize("channels", [[0], [0, 1, 2, 3, 4, 5, 6, 7]], ids=["one microphone", "eight microphones"])
