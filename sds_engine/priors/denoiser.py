@@ -22,7 +22,7 @@ class Denoiser(Protocol):
     """D: the expected clean x, given x + sigma e."""
 
     def __call__(self, x: Tensor, sigma: Tensor, condition: Tensor | None) -> Tensor:
-        """x `[batch, *shape]`, sigma `[batch]`, condition `[batch, ...]` -> `[batch, *shape]`.
+        """From x `[batch, *shape]`, sigma `[batch]`, condition `[batch, ...]` -> `[batch, *shape]`.
 
         condition None is the unconditional (null) branch. Each item's answer depends on that item alone.
         """
@@ -64,7 +64,7 @@ def log_levels(lowest: float, highest: float) -> LevelMap:
 
 
 def tangent_levels(t: Tensor) -> Tensor:
-    """sigma = tan(pi t / 2): the map of a v-prediction model on the circle (Stable Audio)."""
+    """The map sigma = tan(pi t / 2) of a v-prediction model on the circle (Stable Audio)."""
     return torch.tan(t * (math.pi / 2))
 
 

@@ -1,7 +1,7 @@
 """Priors with an exact answer: Gaussians and their mixtures, in closed form. Oracles for tests, never a sound model.
 
-For x ~ N(mu, C), x + sigma e ~ N(mu, C + sigma^2 I) and D = mu + C (C + sigma^2 I)^-1 (x - mu) (Tweedie's formula: Efron,
-"Tweedie's formula and selection bias", JASA 106, 2011). A mixture weighs its components' answers by their posterior.
+For x ~ N(mu, C), x + sigma e ~ N(mu, C + sigma^2 I) and D = mu + C (C + sigma^2 I)^-1 (x - mu) (Tweedie's formula:
+Efron, "Tweedie's formula and selection bias", JASA 106, 2011). A mixture weighs its components' answers by their posterior.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Mixture:
     weights: Tensor
 
     def __call__(self, x: Tensor, sigma: Tensor, condition: Tensor | None) -> Tensor:
-        """D(x, sigma, condition) `[batch, *shape]`, exact."""
+        """The answer D(x, sigma, condition) `[batch, *shape]`, exact."""
         posterior = torch.softmax(self._log_joint(x, sigma, condition), dim=1)  # [batch, component]
         level = _like(sigma, self.means.dim() + 1)  # [batch, 1, 1...]
         shrink = self.stds.square() / (self.stds.square() + level.square())  # [batch, component, *shape]
@@ -37,7 +37,7 @@ class Mixture:
         return (_like(posterior, clean.dim()) * clean).sum(dim=1)
 
     def log_density(self, x: Tensor, sigma: Tensor, condition: Tensor | None = None) -> Tensor:
-        """log p(x; sigma) `[batch]`: its gradient in x is the score (D - x) / sigma^2."""
+        """The logarithm of p(x; sigma) `[batch]`: its gradient in x is the score (D - x) / sigma^2."""
         return torch.logsumexp(self._log_joint(x, sigma, condition), dim=1)
 
     def _log_joint(self, x: Tensor, sigma: Tensor, condition: Tensor | None) -> Tensor:
@@ -57,17 +57,18 @@ class Gaussian:
     covariance: Tensor
 
     def __call__(self, x: Tensor, sigma: Tensor, condition: Tensor | None = None) -> Tensor:  # noqa: ARG002 - the contract
-        """D(x, sigma) `[batch, element]`, exact."""
+        """The answer D(x, sigma) `[batch, element]`, exact."""
         values, vectors = torch.linalg.eigh(self.covariance)
         shrink = values / (values + sigma.square().unsqueeze(1))  # [batch, element]
-        return self.mean + (((x - self.mean) @ vectors) * shrink) @ vectors.T
+        clean: Tensor = self.mean + (((x - self.mean) @ vectors) * shrink) @ vectors.T
+        return clean
 
     def log_density(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """log p(x; sigma) `[batch]`."""
-        noisy = self.covariance + torch.diag_embed(sigma.square().unsqueeze(1).expand(-1, len(self.mean)))
-        density = torch.distributions.MultivariateNormal(self.mean, covariance_matrix=noisy)
-        answer: Tensor = density.log_prob(x)
-        return answer
+        """The logarithm of p(x; sigma) `[batch]`."""
+        values, vectors = torch.linalg.eigh(self.covariance)
+        variance = values + sigma.square().unsqueeze(1)  # [batch, element], along the axes of the covariance
+        squares = ((x - self.mean) @ vectors).square() / variance + torch.log(2 * math.pi * variance)
+        return -0.5 * squares.sum(dim=1)
 
 
 def one_gaussian(mean: Tensor, std: float | Tensor) -> Mixture:
