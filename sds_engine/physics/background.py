@@ -19,7 +19,7 @@ from sds_engine.physics.modes import hertz_pulse
 from sds_engine.physics.people import phrase
 from sds_engine.physics.room import shaped_noise_response
 from sds_engine.physics.rotating import OCTAVES
-from sds_engine.physics.structure import sheet
+from sds_engine.physics.structure import Structure, sheet
 from sds_engine.physics.wander import CONTROL_HZ, F32, F64, Motion, generator
 
 POOL = 16  # ready-made clips of each event: enough that a repetition is not noticed among machines
@@ -43,9 +43,15 @@ EVENTS: Mapping[str, Event] = {
 }
 
 
+def _steel(rng: np.random.Generator) -> Structure:
+    return sheet(rng.uniform(0.15, 0.5), rng.uniform(0.05, 0.3), rng.uniform(4e-3, 1e-2), "steel", rng, tilt=0.0)
+
+
 def clank(rate: int, rng: np.random.Generator) -> F32:
     """A piece of steel dropped: a short blow on a plate or bar, with one to three bounces."""
-    body = sheet(rng.uniform(0.15, 0.5), rng.uniform(0.05, 0.3), rng.uniform(4e-3, 1e-2), "steel", rng, tilt=0.0)
+    body = _steel(rng)
+    while min(body.hz) >= rate / 2:  # too small and thick to be heard at this rate: another piece was dropped
+        body = _steel(rng)
     ring = np.convolve(body.impulse(rate), hertz_pulse(rng.uniform(1e-4, 3e-4), rate))
     clip = np.zeros(rate)
     at, size = 0, 1.0
