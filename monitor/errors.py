@@ -1,5 +1,9 @@
-"""The error of a command whose work failed for a reason that its user can cure."""
+"""The errors that a user can cure."""
 
 
 class WorkFailed(Exception):
     """The text is one line: what was given, what is needed, what to do."""
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; the text names the key, the value and the remedy."""

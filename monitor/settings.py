@@ -8,18 +8,18 @@ from __future__ import annotations
 import tomllib
 import zoneinfo
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 
+from monitor.errors import SettingsError
+from monitor.settings_web import History, Part, Web
 from streams.security import Security
+
+__all__ = ["Alarms", "Line", "Machine", "Mic", "SettingsError", "Web", "load_line"]
 
 SOURCES = ("file:", "folder:", "mic:", "ffmpeg:")
 FOLDER_PATIENCE_S = 900.0
-
-
-class SettingsError(Exception):
-    """The settings cannot be used; the text names the key, the value and the remedy."""
 
 
 def _time_zone(name: str) -> str:
@@ -43,11 +43,7 @@ def _broker_url(text: str) -> str:
     return text
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Site(_Part):
+class Site(Part):
     """Where the line is. `rate` is the sampling rate of everything on the wire, in Hz."""
 
     name: str = "factory"
@@ -58,7 +54,7 @@ class Site(_Part):
     window_s: float = Field(2.0, ge=0.5, le=10.0)
 
 
-class BrokerSecurity(_Part):
+class BrokerSecurity(Part):
     """How Kafka wants to be spoken to: `ca`, `cert`, `key` are PEM files, `password_file` holds the password alone."""
 
     protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
@@ -91,7 +87,7 @@ class BrokerSecurity(_Part):
             raise SettingsError(f"broker.security: {error}") from error
 
 
-class BrokerSettings(_Part):
+class BrokerSettings(Part):
     """Which broker carries the windows, and how long they are kept."""
 
     url: Annotated[str, AfterValidator(_broker_url)] = "embedded:data/broker"
@@ -102,7 +98,7 @@ class BrokerSettings(_Part):
     security: BrokerSecurity = BrokerSecurity()
 
 
-class Chain(_Part):
+class Chain(Part):
     """The stages that a window runs through, and the device they run on.
 
     `threads` is per worker: one thread each and more workers beats threads that wait for each other on busy cores.
@@ -115,7 +111,7 @@ class Chain(_Part):
     max_wait_s: float = Field(0.2, ge=0.0, le=10.0)
 
 
-class Alarms(_Part):
+class Alarms(Part):
     """When a run of odd windows becomes an alarm. Times are event time, in seconds.
 
     A *look* is one scored window per detector context: looks of a microphone do not overlap. An alarm opens when
@@ -138,35 +134,36 @@ class Alarms(_Part):
     webhook: str = ""
 
 
-class Evidence(_Part):
+class Evidence(Part):
     """How long clips of alarms are kept, and how much room they may take; the oldest go first."""
 
     keep_days: float = Field(90.0, gt=0.0)
     keep_mb: int = Field(2_000, ge=1)
 
 
-class Web(_Part):
-    """Where the page and the metrics are served."""
-
-    host: str = "127.0.0.1"
-    port: int = Field(8765, ge=0, le=65_535)
-    token: str = Field("", repr=False)
-
-
-class Mic(_Part):
+class Mic(Part):
     """One microphone: `source` is file:PATH, folder:PATH, mic:DEVICE or ffmpeg:URL.
 
     `channel` picks one channel of a source that has several. `speed` is how many times faster than real time a
     file: source is replayed (0: as fast as the line takes it); it does not apply to live sources. `unknown_after_s`
     overrides the line's; without it a folder:, which is filled file by file, may be quiet for a quarter of an hour.
+    Where `people` can be heard no sound is kept (`evidence`) until someone writes `evidence = true` there.
     """
 
     id: str = Field(min_length=1, max_length=120)
     source: Annotated[str, AfterValidator(_source)]
+    people: bool = False
     evidence: bool = True
     channel: int = Field(0, ge=0, le=63)
     speed: float = Field(1.0, ge=0.0)
     unknown_after_s: float | None = Field(None, gt=0.0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _people_are_asked_first(cls, raw: Any) -> Any:  # noqa: ANN401 - whatever stood in the file
+        if isinstance(raw, dict) and raw.get("people") and "evidence" not in raw:
+            return {**raw, "evidence": False}
+        return raw
 
     def patience_s(self, alarms: Alarms) -> float:
         """How long it may be quiet before it is unknown: its own setting, a folder's quarter of an hour, the line's."""
@@ -184,7 +181,7 @@ class Mic(_Part):
         return self.source.startswith("file:")
 
 
-class Bearing(_Part):
+class Bearing(Part):
     """A rolling bearing: number of balls, ball and pitch diameter (same unit), contact angle in degrees."""
 
     n: int = Field(ge=3)
@@ -193,7 +190,7 @@ class Bearing(_Part):
     phi: float = Field(0.0, ge=0.0, lt=90.0)
 
 
-class Kinematics(_Part):
+class Kinematics(Part):
     """What turns in the machine."""
 
     shaft_hz: float | None = Field(None, gt=0)
@@ -201,7 +198,7 @@ class Kinematics(_Part):
     teeth: int | None = Field(None, ge=1)
 
 
-class Machine(_Part):
+class Machine(Part):
     """One machine. `healthy` holds its healthy recordings: one folder, or one sub-folder per microphone id."""
 
     id: str = Field(min_length=1, max_length=120)
@@ -219,7 +216,7 @@ class Machine(_Part):
         return (self.name_ja if lang == "ja" else self.name_en) or self.id
 
 
-class Line(_Part):
+class Line(Part):
     """A whole line, with every path absolute."""
 
     site: Site = Site()
@@ -227,6 +224,7 @@ class Line(_Part):
     chain: Chain = Chain()
     alarms: Alarms = Alarms()
     evidence: Evidence = Evidence()
+    history: History = History()
     web: Web = Web()
     machine: tuple[Machine, ...] = Field(min_length=1)
 
@@ -267,6 +265,8 @@ def load_line(path: Path) -> Line:
         raise SettingsError(f"{path}: {_in_words(error)}") from error
     line = _absolute(line, path.resolve().parent)
     line.broker.security.contract()  # better an error now than in a worker that starts for ever
+    for token in line.web.tokens:
+        token.secret()
     return line
 
 
@@ -274,7 +274,7 @@ def _in_words(error: ValidationError) -> str:
     lines = []
     for item in error.errors():
         key = ".".join(str(part) for part in item["loc"]) or "line"
-        secret = key == "web.token" or "password" in key
+        secret = key.startswith("web.token") or "password" in key
         if item["type"] == "extra_forbidden":
             value = "" if secret else f" = {item['input']!r}"
             lines.append(f"{key}{value}: no such key; correct its spelling or remove it")
@@ -312,6 +312,7 @@ def _absolute(line: Line, base: Path) -> Line:
         update={
             "site": line.site.model_copy(update={"data": base / line.site.data}),
             "broker": line.broker.model_copy(update={"url": url, "security": security}),
+            "web": line.web.absolute(base),
             "machine": machines,
         }
     )

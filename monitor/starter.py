@@ -52,10 +52,21 @@ false_alarms_per_week = 1.0     # budget per microphone; the threshold and k of 
 # keep_days = 90                # clips older than this go
 # keep_mb = 2000                # and the oldest beyond this
 
+[history]
+# keep_days = 90                # how long the course of the scores is kept
+
 [web]
-host = "127.0.0.1"              # only this machine; put a proxy with TLS and log-in in front before you open it
+host = "127.0.0.1"              # only this machine; 0.0.0.0 opens it to the network, then reading needs a token too
 port = 8765
-# token = ""                    # write endpoints ask for it
+# reading = "auto"              # auto: without a token on this machine only | open | token
+# token = "at least 20 random characters"   # everybody needs it, as a bearer token or as a password
+# Who writes (acknowledge, shelve, ...) needs a token. Roles: view, operate, admin. Without any here they are made in data/secrets/:
+# tokens = [{ role = "operate", token = "20 random characters" }] # better: file = "op.token" | env = "EAR_OPERATE"
+# hosts = ["ear.example"]       # further names by which the page may be called
+# certfile = "cert.pem"         # TLS, with keyfile
+# keyfile = "key.pem"
+# session_hours = 12            # how long a log-in lasts
+# requests_per_s = 20           # per address; 0: no limit
 
 [[machine]]
 id = "press-1"
@@ -70,6 +81,7 @@ healthy = "healthy/press-1"     # healthy recordings; one sub-folder per microph
 [[machine.mic]]
 id = "press-1-a"
 source = "folder:incoming/press-1-a"   # file:PATH | folder:PATH | mic:DEVICE | ffmpeg:URL
+# people = false                # people can be heard here: then no sound is kept, unless evidence = true says so
 evidence = true                 # keep clips of alarms; false where people talk and have not agreed
 # channel = 0                   # of a source that has several
 # speed = 1.0                   # file: only; 1 as if live, 0 as fast as the line takes it
