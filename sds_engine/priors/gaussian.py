@@ -1,7 +1,8 @@
 """Priors with an exact answer: Gaussians and their mixtures, in closed form. Oracles for tests, never a sound model.
 
 For x ~ N(mu, C), x + sigma e ~ N(mu, C + sigma^2 I) and D = mu + C (C + sigma^2 I)^-1 (x - mu) (Tweedie's formula:
-Efron, "Tweedie's formula and selection bias", JASA 106, 2011). A mixture weighs its components' answers by their posterior.
+Efron, "Tweedie's formula and selection bias", JASA 106, 2011). A mixture weighs its components'
+answers by their posterior.
 """
 
 from __future__ import annotations
@@ -68,7 +69,8 @@ class Gaussian:
         values, vectors = torch.linalg.eigh(self.covariance)
         variance = values + sigma.square().unsqueeze(1)  # [batch, element], along the axes of the covariance
         squares = ((x - self.mean) @ vectors).square() / variance + torch.log(2 * math.pi * variance)
-        return -0.5 * squares.sum(dim=1)
+        density: Tensor = -0.5 * squares.sum(dim=1)
+        return density
 
 
 def one_gaussian(mean: Tensor, std: float | Tensor) -> Mixture:
