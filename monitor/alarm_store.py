@@ -191,10 +191,14 @@ class AlarmStore:
         row = self._db.execute("SELECT body FROM alerts WHERE alert_id = ?", (alert_id,)).fetchone()
         return unpack_update(json.loads(row[0])) if row else None
 
-    def alerts(self, limit: int = 50) -> list[Update]:
-        """The newest alerts as they are now, open ones first."""
+    def alerts(self, limit: int = 50, machine: str = "") -> list[Update]:
+        """The newest alerts as they are now, open ones first; with `machine`, those of this machine."""
         query = "SELECT body FROM alerts ORDER BY closed_ns = 0 DESC, opened_ns DESC LIMIT ?"
-        return [_unpacked(row[0]) for row in self._db.execute(query, (limit,))]
+        values: tuple[object, ...] = (limit,)
+        if machine:
+            query = "SELECT body FROM alerts WHERE machine = ? ORDER BY closed_ns = 0 DESC, opened_ns DESC LIMIT ?"
+            values = (machine, limit)
+        return [_unpacked(row[0]) for row in self._db.execute(query, values)]
 
     def pending(self, channel: Channel, limit: int = 100) -> list[Outgoing]:
         """What is still to be announced there, oldest first."""

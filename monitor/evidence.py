@@ -188,10 +188,14 @@ class Evidence:
         ring = self._rings.get(request.mic)
         return ring is None or ring.newest_ns >= request.to_ns
 
+    def sound(self, mic: str, from_ns: int, to_ns: int) -> list[Pcm]:
+        """What the ring has of a microphone's sound between two moments, by time."""
+        ring = self._rings.get(mic)
+        return sorted(ring.read(from_ns, to_ns), key=lambda one: one.start_ns) if ring else []
+
     def write(self, request: ClipRequest) -> bool:
         """Write the clip; False where the ring has nothing of it. Raises OSError when the disk is full."""
-        ring = self._rings.get(request.mic)
-        pieces = sorted(ring.read(request.from_ns, request.to_ns), key=lambda one: one.start_ns) if ring else []
+        pieces = self.sound(request.mic, request.from_ns, request.to_ns)
         if not pieces:
             return False
         write_flac(self.path(request.clip_id), pieces)
