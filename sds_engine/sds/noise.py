@@ -43,13 +43,13 @@ class SeededNoise:
 def draw_t(
     noise: NoiseSource, draws: int, low: float, high: float, schedule: Schedule = "uniform", progress: float = 0.0
 ) -> Tensor:
-    """Times t `[item, draws]` in [low, high].
+    """Times t `[item, draws]` in [low, high], float64.
 
     Stratified: draw k falls into the k-th of `draws` equal parts, which leaves each expectation as it is and lowers its
     variance. "falling": the range is a fifth as wide and slides from high to low as progress goes from 0 to 1 (coarse
     form first, detail last; Huang et al., "DreamTime", 2023, argue for a t that only falls).
     """
-    shares = (noise.uniform((draws,)) + torch.arange(draws)) / draws
+    shares = (noise.uniform((draws,)).double() + torch.arange(draws)) / draws
     if schedule == "falling":
         shares = FALLING_WIDTH * shares + (1.0 - FALLING_WIDTH) * (1.0 - progress)
     return low + (high - low) * shares

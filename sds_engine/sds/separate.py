@@ -86,7 +86,7 @@ def separate(
         if watch is not None:
             watch(iteration, sources.detach())
     with torch.no_grad():
-        return render(free).reshape(-1, count, mix.shape[-1])
+        return render(free).detach().reshape(-1, count, mix.shape[-1])
 
 
 def _source_maker(prior: Prior, share: Tensor, form: Form) -> tuple[Callable[[Tensors], Tensor], dict[str, Tensor]]:
