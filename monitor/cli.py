@@ -173,21 +173,33 @@ def score(
 def rebaseline(
     config: LineFile,
     machine: Annotated[str, typer.Option("--machine", help="Whose normal has changed.", metavar="ID")],
-    by: Annotated[str, typer.Option("--by", help="Who says so.", metavar="NAME")],
-    why: Annotated[str, typer.Option("--why", help="What changed, in words.", metavar="TEXT")],
+    by: Annotated[str, typer.Option("--by", help="Who says so.", metavar="NAME")] = "",
+    why: Annotated[str, typer.Option("--why", help="What changed, in words.", metavar="TEXT")] = "",
     recordings: Annotated[
         list[Path] | None, typer.Option("--from", help="A recording of the new normal (repeat it).", metavar="FILE")
     ] = None,
     mic: Annotated[str, typer.Option("--mic", help="Of this microphone, where it has a model of its own.")] = "",
     back: Annotated[bool, typer.Option("--roll-back", help="Put the model from before the last change back.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Change nothing: has it drifted? From --from, else from kept scores.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Learn that this is the new normal, and keep who said so and when; or put the old model back."""
-    if back == bool(recordings):
-        raise typer.BadParameter("give recordings with --from, or --roll-back alone", param_hint="--from")
+    """Learn that this is the new normal, and keep who said so and when; or put the old model back; or only --check."""
+    if back and (recordings or check) or not (back or check or recordings):
+        raise typer.BadParameter("give recordings with --from, or --roll-back alone, or --check", param_hint="--from")
+    if not check and not (by.strip() and why.strip()):
+        raise typer.BadParameter("say who decided that this is normal, and why", param_hint="--by and --why")
     from monitor.settings import load_line
 
     line = load_line(config)
+    if check:
+        from monitor.drift_check import check_machine
+
+        found = check_machine(line, machine, recordings or [], mic=mic, quiet=as_json)
+        if as_json:
+            _print_json([one.as_dict() for one in found])
+        return
     from monitor.rebaseline import rebaseline as learn_anew
     from monitor.rebaseline import roll_back
 
@@ -233,6 +245,21 @@ def evaluate(
         _print_json(report)
     else:
         print_report(report, out)
+
+
+@app.command()
+def provenance(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Sound files.", show_default=False)],
+    lang: Annotated[Lang, typer.Option("--lang", help="Language of texts.")] = "en",
+    as_json: Json = False,
+) -> None:
+    """Say whether sounds were generated, by what and from what: by their mark, and by the file beside them."""
+    from monitor.provenance import trace_files
+
+    rows = trace_files(files, lang=lang, quiet=as_json)
+    if as_json:
+        _print_json(rows)
+    raise typer.Exit(1 if any(row["verdict"] == "unreadable" for row in rows) else 0)
 
 
 @app.command()
