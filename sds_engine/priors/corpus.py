@@ -1,4 +1,4 @@
-"""What the shipped prior learns from: log-mel clips of procedural machines, faults, struck parts, tones, a hall's events.
+"""What the shipped prior learns from: log-mel clips of procedural machines, faults, struck parts, tones and events.
 
 Clips are kept in dB per mel band and mixed by power while training, so that a few thousand renders make millions of
 different examples. Every seed is FIRST_SEED or above and below LAST_SEED: judges and tests take theirs elsewhere.
@@ -82,7 +82,8 @@ def to_db(sound: F32) -> np.ndarray:
 
 def make_pool(clips: Iterator[Clip]) -> Pool:
     """The clips as a pool, in their order."""
-    db, subjects, machines, machine_of = [], [], [], []
+    db: list[np.ndarray] = []
+    subjects, machines, machine_of = [], [], []
     healthy = -1
     for subject, machine, sound in clips:
         if subject == "healthy":
@@ -127,7 +128,7 @@ def other_clips(seeds: range) -> Iterator[Clip]:
 
 
 def _check(seeds: range) -> None:
-    if len(seeds) and not (FIRST_SEED <= seeds[0] and seeds[-1] < LAST_SEED):
+    if len(seeds) and not (seeds[0] >= FIRST_SEED and seeds[-1] < LAST_SEED):
         raise ValueError(f"seeds {seeds[0]}..{seeds[-1]}: the prior's own lie from {FIRST_SEED} up to {LAST_SEED}")
 
 
@@ -210,7 +211,8 @@ def _whine(rng: np.random.Generator) -> np.ndarray:
     carrier, shaft = np.exp(rng.uniform(np.log(500), np.log(5000))), rng.uniform(8, 40)
     drift = 1 + 0.01 * np.sin(2 * np.pi * rng.uniform(0.1, 0.6) * t + rng.uniform(0, 6.3))
     phase = 2 * np.pi * np.cumsum(carrier * drift) / logmel.RATE
-    return (1 + rng.uniform(0, 0.7) * np.sin(2 * np.pi * shaft * t)) * _harmonics(phase, rng, 2, 1.5)
+    swell = 1 + rng.uniform(0, 0.7) * np.sin(2 * np.pi * shaft * t)
+    return np.asarray(swell * _harmonics(phase, rng, 2, 1.5))
 
 
 def _horn(rng: np.random.Generator) -> np.ndarray:
@@ -219,7 +221,7 @@ def _horn(rng: np.random.Generator) -> np.ndarray:
     fade = np.minimum(1.0, np.minimum(t, t[::-1]) / 0.02)
     low = rng.uniform(280, 480)
     two = [_harmonics(2 * np.pi * low * r * t, rng, 12, 0.7) for r in (1.0, rng.uniform(1.18, 1.35))]
-    return (two[0] + two[1]) * fade
+    return np.asarray((two[0] + two[1]) * fade)
 
 
 TONE_MAKERS: Mapping[str, Callable[[np.random.Generator], np.ndarray]] = {

