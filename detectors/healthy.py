@@ -14,6 +14,7 @@ from detectors.statistics import band_means, require, robust_spread
 _LEAST_DB = 0.5  # a band steadier than this must not win by a hair's breadth
 _SMOOTH = 5  # bands averaged before the widest departure is looked for: a single band is chance
 _KEYS = ("mean", "mean_spread", "frame", "frame_spread")
+PARTS = 16  # of a profile: coarse enough to compare two microphones, fine enough to tell a squeal from a rumble
 _HALF = 0.5  # the range reaches as far as the departure keeps half of its height
 
 
@@ -60,6 +61,11 @@ class Healthy:
         inside = (place >= low[:, None]) & (place < high[:, None])
         decibels = torch.where(inside, off, 0.0).sum(1) / inside.sum(1)
         return torch.stack([edges_hz[low], edges_hz[high]], dim=1), decibels
+
+    def profile(self, evidence: Evidence) -> Tensor:
+        """By how many dB each context departs in each of PARTS equal shares of the mel bands [batch, part], mean."""
+        off = band_means(evidence).double() - self.mean  # [batch, mel]
+        return torch.stack([part.mean(1) for part in off.tensor_split(PARTS, dim=1)], dim=1)
 
     def heat(self, evidence: Evidence) -> Tensor:
         """How many healthy spreads every band of every frame departs [batch, mel, frame]."""

@@ -29,7 +29,8 @@ class Scored(NamedTuple):
     """What a model says of contexts [batch]; higher is more abnormal.
 
     statistic is uncalibrated, score = -log10 p, extrapolated says that p is beyond what healthy recordings can
-    count; band_hz [batch, 2] and band_db [batch]: where the sound departs most from healthy.
+    count; band_hz [batch, 2] and band_db [batch]: where the sound departs most from healthy; profile_db [batch, part]:
+    by how much it does from the lowest bands to the highest.
     """
 
     statistic: Tensor
@@ -37,6 +38,7 @@ class Scored(NamedTuple):
     extrapolated: Tensor
     band_hz: Tensor
     band_db: Tensor
+    profile_db: Tensor
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ class Model:
         statistic = self.detector.score(evidence)
         score, extrapolated = self.calibration(statistic)
         band_hz, band_db = self.healthy.band(evidence, self.band_edges_hz)
-        return Scored(statistic, score, extrapolated, band_hz, band_db)
+        return Scored(statistic, score, extrapolated, band_hz, band_db, self.healthy.profile(evidence))
 
     @torch.inference_mode()
     def heat(self, evidence: Evidence) -> Tensor:

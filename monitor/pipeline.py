@@ -172,7 +172,7 @@ class Pipeline:
             packed.append(_pack(models[key], [context for _, context in members]))
             rows += [row for row, _ in members]
         if packed:
-            table = torch.cat(packed).tolist()  # [window, 5]
+            table = torch.cat(packed).tolist()  # [window, 5 + part]
             for row, values in zip(rows, table, strict=True):
                 window = windows[row]
                 results[row] = _score(window, "ok", now, model=self._model(window), values=values)
@@ -203,7 +203,8 @@ def _own(features: Features) -> Features:
 def _pack(model: Model, contexts: Sequence[Sequence[Features]]) -> Tensor:
     scored = model.score(join(contexts))
     columns = (scored.score, scored.extrapolated, scored.band_hz[:, 0], scored.band_hz[:, 1], scored.band_db)
-    return torch.stack([column.double() for column in columns], dim=1)  # [window, 5]
+    table = torch.stack([column.double() for column in columns], dim=1)
+    return torch.cat([table, scored.profile_db], dim=1)  # [window, 5 + part]
 
 
 def _score(
@@ -231,6 +232,7 @@ def _score(
         level_dbfs=gate.level_dbfs(window.samples),
         band_hz=(values[2], values[3]),
         band_db=values[4],
+        profile_db=tuple(round(value, 1) for value in values[5:]),
         reason=reason,
         scored_ns=now_ns,
     )

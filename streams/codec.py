@@ -41,6 +41,7 @@ from streams.fields import (
     NUMBER,
     NUMBERS,
     PAIR,
+    SERIES,
     TEXT,
     TEXT_SET,
     TEXTS,
@@ -88,6 +89,7 @@ _SCORE: Fields = {
     "level_dbfs": NUMBER,
     "band_hz": PAIR,
     "band_db": NUMBER,
+    "profile_db": SERIES,
     "reason": TEXT,
     "stage_seconds": NUMBERS,
     "scored_ns": INTEGER,
@@ -103,6 +105,8 @@ _ALERT: Fields = {
     "mics": TEXTS,
     "reason": TEXT,
     "clip": TEXT,
+    "cause": TEXT,
+    "machines": TEXTS,
 }
 _DEAD: Fields = {
     "reason": TEXT,

@@ -97,6 +97,7 @@ NUMBER = Kind('a number, null or "inf"', _write_number, _read_number)
 TEXTS = Kind("a list of texts", list, _list_of(_text, tuple))
 TEXT_SET = Kind("a list of texts", sorted, _list_of(_text, frozenset))
 PAIR = Kind("two numbers", lambda pair: [_write_number(x) for x in pair], _list_of(_read_number, tuple, 2))
+SERIES = Kind("a list of numbers", lambda row: [_write_number(x) for x in row], _list_of(_read_number, tuple))
 NUMBERS = Kind(
     "names with numbers", lambda names: {k: _write_number(v) for k, v in names.items()}, _mapping_of(_read_number)
 )

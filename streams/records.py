@@ -100,7 +100,8 @@ class WindowScore:
 
     `score` is -log10 of the conformal p-value: 2 is one in a hundred, higher is worse. It is NaN unless
     `status` is ok. `extrapolated` says that the score lies beyond what the healthy recordings can count.
-    `band_hz` and `band_db` say where the window differs most from healthy sound (0, 0 where not computed).
+    `band_hz` and `band_db` say where the window differs most from healthy sound (0, 0 where not computed);
+    `profile_db` says by how much it does in each of equal shares of the mel bands, lowest first (empty: not computed).
     `stage_seconds` is the time each stage took, per window; `scored_ns` is when the score was made.
     """
 
@@ -120,6 +121,7 @@ class WindowScore:
     level_dbfs: float = math.nan
     band_hz: tuple[float, float] = (0.0, 0.0)
     band_db: float = 0.0
+    profile_db: tuple[float, ...] = ()
     reason: str = ""
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
     scored_ns: int = 0
@@ -144,6 +146,9 @@ class Alert:
     """One alarm of one machine, from opening to closing; every update keeps `alert_id`.
 
     `closed_ns` is 0 while it is open. `reason` is what staff read. `clip` names the evidence clip, or is empty.
+    `cause` is the alert that this one only follows from (a neighbour's, or that of the whole hall), empty for one that
+    stands on its own. `machines` are the others concerned: whose alarm it follows from, who only hears it, or, in
+    an alarm of the whole hall, who raised it.
     """
 
     alert_id: str
@@ -156,6 +161,8 @@ class Alert:
     mics: tuple[str, ...] = ()
     reason: str = ""
     clip: str = ""
+    cause: str = ""
+    machines: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _require(self.level in LEVELS, "level", self.level, ", ".join(LEVELS))

@@ -8,6 +8,7 @@ from soundlab import FRONT_END, RATE, machine, whistle
 
 from detectors.aggregate import clips_evidence
 from detectors.base import Evidence
+from detectors.healthy import PARTS
 from detectors.model import Clip, Model, fit_model
 from detectors.recordings import stack
 
@@ -44,6 +45,16 @@ def test_it_says_where_the_sound_departs() -> None:
     edges = MODEL.band_edges_hz
     assert float(edges[58]) <= float(lost.band_hz[0, 0]) <= float(lost.band_hz[0, 1]) <= float(edges[82])
     assert float(lost.band_db[0]) == pytest.approx(-20.0, abs=3.0)
+
+
+def test_the_profile_rises_where_the_whistle_is() -> None:
+    """The share of the spectrum that holds 3 kHz rises most, and shares far from it stay near 0 dB."""
+    profile = MODEL.score(context(whistle(machine(51, 2.0), 0.03))).profile_db[0]
+    tops = [float(part[-1]) for part in MODEL.band_edges_hz[1:].tensor_split(PARTS)]
+    place = next(index for index, top in enumerate(tops) if top >= 3000.0)
+    assert int(profile.argmax()) == place
+    assert float(profile[place]) > 3.0
+    assert float(profile[place]) > 2 * float(profile[: place - 2].abs().max())
 
 
 def test_the_heat_map_is_the_sound_in_healthy_spreads() -> None:

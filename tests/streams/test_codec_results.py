@@ -42,6 +42,7 @@ def scores(draw: st.DrawFn) -> WindowScore:
         level_dbfs=draw(numbers),
         band_hz=draw(st.tuples(numbers, numbers)),
         band_db=draw(numbers),
+        profile_db=draw(st.lists(numbers, max_size=4).map(tuple)),
         reason=draw(texts),
         stage_seconds=draw(st.dictionaries(texts, numbers, max_size=4)),
         scored_ns=draw(whole),
@@ -58,6 +59,8 @@ alerts = st.builds(
     closed_ns=whole,
     peak_score=numbers,
     mics=st.lists(names, max_size=4).map(tuple),
+    cause=texts,
+    machines=st.lists(names, max_size=4).map(tuple),
     reason=texts,
     clip=texts,
 )
