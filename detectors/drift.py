@@ -38,6 +38,13 @@ class Drift:
         """Whether the test has said so, at any time."""
         return self.first is not None
 
+    @property
+    def direction(self) -> str:
+        """Where the statistics went up to the answer: "odder" or "calmer"."""
+        heard = self.p if self.first is None else self.p[: self.first + 1]
+        heard = np.clip(heard, 1e-12, 1.0 - 1e-12)
+        return "odder" if np.log(heard).sum() < np.log1p(-heard).sum() else "calmer"
+
 
 def conformal_p_values(healthy: Sequence[float], later: Sequence[float], seed: int = 0) -> F64:
     """The smoothed p-value of each later statistic among the healthy ones and all later ones before it [recording].
@@ -79,3 +86,15 @@ def drift_of(healthy: Sequence[float], later: Sequence[float], *, alpha: float =
     fortune = log10_fortune(p)
     reached = np.flatnonzero(fortune >= -math.log10(alpha))
     return Drift(p, fortune, alpha, int(reached[0]) if len(reached) else None)
+
+
+def drift_of_scores(recordings: int, scores: Sequence[float], *, alpha: float = ALPHA, seed: int = 0) -> Drift:
+    """The same from calibrated scores (-log10 p), of which `recordings` healthy ones are known to rank evenly.
+
+    A score says how many of the n healthy recordings are at least as odd: p = (1 + count) / (n + 1), count 0 .. n. The
+    healthy ones themselves lie between these steps. Raises ValueError as `drift_of`, and for no healthy recording.
+    """
+    if recordings < 1:
+        raise ValueError(f"recordings is {recordings}, allowed is 1 or more")
+    ranks = np.arange(1, recordings + 1)
+    return drift_of((-np.log10((ranks + 0.5) / (recordings + 1))).tolist(), scores, alpha=alpha, seed=seed)

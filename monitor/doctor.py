@@ -122,6 +122,7 @@ def _line(line: Line) -> list[Finding]:
     for machine in line.machine:
         findings += [_healthy(machine.id, machine.healthy), _model(line, machine.id)]
         findings += [_source(mic.id, mic.source) for mic in machine.mic]
+    findings += _drift(line)
     return [finding for finding in findings if finding]
 
 
@@ -186,6 +187,26 @@ def _alarm_budget(line: Line) -> Finding:
         remedy = "record more healthy sound, raise false_alarms_per_week, or raise looks"
         return Finding("alarm budget", "missing", "; ".join(weak), remedy)
     return Finding("alarm budget", "good", f"{line.alarms.false_alarms_per_week:g} a week and microphone can be held")
+
+
+def _drift(line: Line) -> list[Finding]:
+    from monitor.drift_check import REMEDY, check_line
+    from monitor.line_broker import open_line_broker
+
+    try:
+        broker = open_line_broker(line)
+    except Exception:  # noqa: BLE001 - the broker's own row has said why
+        return []
+    try:
+        found = check_line(line, broker)
+    except Exception as error:  # noqa: BLE001 - doctor reports every failure, whatever its kind
+        return [Finding("drift", "bad", str(error), "train anew: factory-ear train")]
+    finally:
+        broker.close()
+    return [
+        Finding(f"{one.mic}: drift", "missing" if one.drifted else "good", one.words(), REMEDY * one.drifted)
+        for one in found
+    ]
 
 
 def _source(mic: str, source: str) -> Finding:
