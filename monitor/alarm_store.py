@@ -7,6 +7,9 @@ wholly or not at all: scores whose alarm was not stored are read again, scores w
 
 Announcing comes afterwards: send, flush, then mark as sent. A crash between repeats an announcement under the
 same alert_id, and never loses one.
+
+How far an update is announced (`Update.reach`) is the alarm logic's; a shelf of its machine silences it for as long as
+it lasts, and what is still open then is announced at its end.
 """
 
 from __future__ import annotations
@@ -14,38 +17,30 @@ from __future__ import annotations
 import fcntl
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Literal, Self
 
+from monitor import audit
+from monitor.alarm_schema import open_db, transaction
 from monitor.alarms import Update, pack_update, unpack_update
 from monitor.errors import WorkFailed
-from streams.broker import StorageFull, TopicPartition
+from monitor.settings import HALL
+from streams.broker import TopicPartition
 from streams.records import Alert
-
-VERSION = 1
-SCHEMA = """
-CREATE TABLE machines (machine TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE alerts (
-    alert_id TEXT PRIMARY KEY, machine TEXT NOT NULL, opened_ns INTEGER NOT NULL, closed_ns INTEGER NOT NULL,
-    body TEXT NOT NULL);
-CREATE INDEX alerts_by_time ON alerts (closed_ns = 0 DESC, opened_ns DESC);
-CREATE TABLE outbox (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL,
-    broker INTEGER NOT NULL DEFAULT 0, webhook INTEGER NOT NULL DEFAULT 0);
-CREATE TABLE clips (
-    clip_id TEXT PRIMARY KEY, alert_id TEXT NOT NULL, mic TEXT NOT NULL,
-    from_ns INTEGER NOT NULL, to_ns INTEGER NOT NULL, outcome TEXT NOT NULL DEFAULT '');
-CREATE TABLE offsets (topic TEXT, part INTEGER, next INTEGER NOT NULL, PRIMARY KEY (topic, part)) WITHOUT ROWID;
-"""
 
 Channel = Literal["broker", "webhook"]
 Point = Callable[[str], None]
 
 
-def _nothing(_point: str) -> None:
+SHOWN_FLOODS = 50
+_REACHES = ("stored", "topic", "called")  # the numbers of `wanted` and `reached`
+
+
+def nothing(_point: str) -> None:
     """Where a test stops the process."""
 
 
@@ -80,30 +75,12 @@ class AlarmStore:
     then nothing of the transaction is stored.
     """
 
-    def __init__(self, path: Path, *, at: Point = _nothing) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    def __init__(self, path: Path, *, at: Point = nothing, clock_ns: Callable[[], int] = time.time_ns) -> None:
         self.path = path
         self.at = at
+        self._clock_ns = clock_ns
         self._lock: IO[bytes] | None = None
-        self._db = sqlite3.connect(path, isolation_level=None, timeout=10.0)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
-        version = self._version()
-        if version == 0:
-            self._create()
-        elif version != VERSION:
-            self._db.close()
-            raise WorkFailed(f"{path}: written by version {version}, allowed is {VERSION}: move it away to start anew")
-
-    def _version(self) -> int:
-        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
-
-    def _create(self) -> None:
-        with self._transaction():
-            if self._version() == 0:  # else another process was faster
-                for statement in SCHEMA.split(";"):
-                    self._db.execute(statement)
-                self._db.execute(f"PRAGMA user_version={VERSION:d}")
+        self._db = open_db(path)
 
     def own(self) -> None:
         """Make sure that this is the only monitor of the line. Raises WorkFailed where another one runs."""
@@ -115,18 +92,8 @@ class AlarmStore:
             raise WorkFailed(f"{self.path}: another monitor of this line is running; stop it first") from error
         self._lock = lock
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-            yield
-            self._db.execute("COMMIT")
-        except BaseException as error:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            if isinstance(error, sqlite3.OperationalError) and ("full" in str(error) or "disk" in str(error)):
-                raise StorageFull(f"{self.path}: {error}; free some disk space, nothing was lost") from error
-            raise
+    def _transaction(self) -> AbstractContextManager[None]:
+        return transaction(self._db, self.path)
 
     def commit(
         self,
@@ -143,7 +110,7 @@ class AlarmStore:
             rows = [(machine, json.dumps(state, separators=(",", ":"))) for machine, state in (states or {}).items()]
             self._db.executemany("INSERT OR REPLACE INTO machines VALUES (?, ?)", rows)
             for update in updates:
-                self._announce(update, webhook=webhook)
+                self._keep(update, _REACHES.index(update.reach), webhook=webhook)
             self._db.executemany(
                 "INSERT OR IGNORE INTO clips (clip_id, alert_id, mic, from_ns, to_ns) VALUES (?, ?, ?, ?, ?)",
                 [(one.clip_id, one.alert_id, one.mic, one.from_ns, one.to_ns) for one in clips],
@@ -155,15 +122,67 @@ class AlarmStore:
             self.at("commit.inside")
         self.at("commit.after")
 
-    def _announce(self, update: Update, *, webhook: bool) -> None:
-        """Keep the alert, with the clip that it may already have, and put it into the outbox."""
-        known = self.alert(update.alert.alert_id)
-        if known and known.alert.clip and not update.alert.clip:
-            update = replace(update, alert=replace(update.alert, clip=known.alert.clip))
-        alert, body = update.alert, json.dumps(pack_update(update))
-        row = (alert.alert_id, alert.machine, alert.opened_ns, alert.closed_ns, body)
-        self._db.execute("INSERT OR REPLACE INTO alerts VALUES (?, ?, ?, ?, ?)", row)
-        self._db.execute("INSERT INTO outbox (body, webhook) VALUES (?, ?)", (body, int(not webhook)))
+    def _keep(self, update: Update, wanted: int, *, webhook: bool) -> None:
+        """Keep the alert, with the clip that it may already have, and announce it as far as it may be heard.
+
+        Nobody is called for a shelved machine; but what was announced open is announced closed.
+        """
+        alert = update.alert
+        row = self._db.execute("SELECT body, reached FROM alerts WHERE alert_id = ?", (alert.alert_id,)).fetchone()
+        clip = _unpacked(row[0]).alert.clip if row else ""
+        if clip and not alert.clip:
+            update = replace(update, alert=replace(alert, clip=clip))
+        reached = int(row[1]) if row else 0
+        reach = 0 if self._is_shelved(alert.machine) else wanted
+        if alert.closed_ns:
+            reach = max(reach, reached)
+        body = json.dumps(pack_update(update))
+        kept = (alert.alert_id, alert.machine, alert.opened_ns, alert.closed_ns, body, wanted, max(reach, reached))
+        self._db.execute("INSERT OR REPLACE INTO alerts VALUES (?, ?, ?, ?, ?, ?, ?)", kept)
+        self._send(body, reach, webhook=webhook)
+
+    def _send(self, body: str, reach: int, *, webhook: bool) -> None:
+        if reach:
+            self._db.execute("INSERT INTO outbox (body, webhook) VALUES (?, ?)", (body, int(not webhook or reach < 2)))
+
+    def _is_shelved(self, machine: str) -> bool:
+        query = "SELECT 1 FROM shelves WHERE machine = ? AND until_ns > ?"
+        return self._db.execute(query, (machine, self._clock_ns())).fetchone() is not None
+
+    def shelves(self) -> dict[str, tuple[int, int]]:
+        """Per shelved machine, since when it has been so without a break and until when; UTC nanoseconds."""
+        query = "SELECT machine, since_ns, until_ns FROM shelves WHERE until_ns > ?"
+        return {row[0]: (row[1], row[2]) for row in self._db.execute(query, (self._clock_ns(),))}
+
+    def unshelved(self, *, webhook: bool = False) -> list[str]:
+        """End the shelves that are due, and announce what is open and was kept silent; returns whose shelf ended.
+
+        Also what a shelf kept silent that somebody has ended by hand.
+        """
+        now_ns = self._clock_ns()
+        due = self._db.execute("SELECT machine, until_ns FROM shelves WHERE until_ns <= ?", (now_ns,)).fetchall()
+        query = (
+            "SELECT alert_id, body, wanted FROM alerts WHERE (closed_ns = 0) = 1 AND reached < wanted "
+            "AND machine NOT IN (SELECT machine FROM shelves WHERE until_ns > ?)"
+        )
+        silent = self._db.execute(query, (now_ns,)).fetchall()
+        if not due and not silent:
+            return []
+        self.at("unshelve.before")
+        with self._transaction():
+            for machine, until_ns in due:
+                self._db.execute("DELETE FROM shelves WHERE machine = ? AND until_ns = ?", (machine, until_ns))
+                audit.append(self._db, now_ns, audit.SYSTEM, "shelf_ended", machine, "done", f"until_ns={until_ns}")
+            for alert_id, body, wanted in silent:
+                self._db.execute("UPDATE alerts SET reached = ? WHERE alert_id = ?", (wanted, alert_id))
+                self._send(body, wanted, webhook=webhook)
+            self.at("unshelve.inside")
+        self.at("unshelve.after")
+        return [machine for machine, _ in due]
+
+    def audit_entries(self) -> int:
+        """How many entries the audit log has."""
+        return audit.head(self._db).number
 
     def clip_done(self, clip: ClipRequest, outcome: Literal["written", "no_sound"], *, webhook: bool = False) -> None:
         """Note what became of a clip; a written one is announced with its alert."""
@@ -171,7 +190,10 @@ class AlarmStore:
             self._db.execute("UPDATE clips SET outcome = ? WHERE clip_id = ?", (outcome, clip.clip_id))
             known = self.alert(clip.alert_id)
             if known and outcome == "written":
-                self._announce(replace(known, alert=replace(known.alert, clip=clip.clip_id)), webhook=webhook)
+                query = "SELECT wanted FROM alerts WHERE alert_id = ?"
+                wanted = int(self._db.execute(query, (clip.alert_id,)).fetchone()[0])
+                update = replace(known, alert=replace(known.alert, clip=clip.clip_id))
+                self._keep(update, wanted, webhook=webhook)
 
     def clip_requests(self) -> list[ClipRequest]:
         """The clips that are still to be written."""
@@ -230,6 +252,17 @@ class AlarmStore:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def floods_of(db: sqlite3.Connection) -> list[tuple[str, str, tuple[str, ...], int, int]]:
+    """The newest alarms of whole halls: id, the alert that came first, all alerts in it, opened and closed."""
+    query = "SELECT body FROM alerts WHERE machine = ? OR machine LIKE ? ORDER BY opened_ns DESC LIMIT ?"
+    updates = [_unpacked(row[0]) for row in db.execute(query, (HALL, f"{HALL}:%", SHOWN_FLOODS))]
+    return [
+        (one.alert.alert_id, one.facts.alerts[0], one.facts.alerts, one.alert.opened_ns, one.alert.closed_ns)
+        for one in updates
+        if one.facts.alerts
+    ]
 
 
 def _unpacked(body: str) -> Update:

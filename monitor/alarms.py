@@ -18,7 +18,7 @@ import math
 from bisect import insort
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from monitor.alarm_plan import Plan, expected_false_alarms, plan
 from monitor.alarm_trail import MicState, Seen, Trail, pack_mic, unpack_mic
@@ -32,6 +32,7 @@ __all__ = ["AlarmMachine", "Plan", "Update", "expected_false_alarms", "plan"]
 SESSIONS = 8  # how many capture sessions a microphone's memory holds
 STATE_VERSION = 1
 
+Reach = Literal["stored", "topic", "called"]
 Say = Callable[[Facts], str]
 
 
@@ -39,13 +40,15 @@ Say = Callable[[Facts], str]
 class Update:
     """An alert as it is now, and the facts that its reason is made of.
 
-    `opened` is True for its first update, `escalated` for the one at which it became danger.
+    `opened` is True for its first update, `escalated` for the one at which it became danger. `reach` says who is to
+    hear of it: nobody yet (it is only stored), the readers of the topic, or people too, who are called.
     """
 
     alert: Alert
     facts: Facts
     opened: bool = False
     escalated: bool = False
+    reach: Reach = "called"
 
 
 class AlarmMachine:
@@ -259,5 +262,6 @@ def unpack_update(plain: Mapping[str, Any] | None) -> Update | None:
         return None
     alert = dict(plain["alert"])
     peak = alert.pop("peak_score")
-    alert |= {"mics": tuple(alert["mics"]), "peak_score": math.nan if peak is None else peak}
+    alert |= {name: tuple(alert[name]) for name in ("mics", "machines") if name in alert}
+    alert |= {"peak_score": math.nan if peak is None else peak}
     return Update(Alert(**alert), Facts.of(plain["facts"]))

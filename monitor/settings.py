@@ -20,6 +20,7 @@ __all__ = ["Alarms", "Line", "Machine", "Mic", "SettingsError", "Web", "load_lin
 
 SOURCES = ("file:", "folder:", "mic:", "ffmpeg:")
 FOLDER_PATIENCE_S = 900.0
+HALL = "hall"  # the machine id of alarms of a whole hall; "hall:AREA" where the line has several areas
 
 
 def _time_zone(name: str) -> str:

@@ -21,7 +21,7 @@ class Facts:
     of the last looks (`recordings`: separate recordings) were odd; `closed_ns` is 0 while the alarm is open.
     """
 
-    kind: Literal["odd", "lost", "silent"]
+    kind: Literal["odd", "lost", "silent", "hall", "flood"]
     since_ns: int
     mics: tuple[str, ...]
     mic: str = ""
@@ -32,6 +32,9 @@ class Facts:
     recordings: bool = False
     danger: bool = False
     closed_ns: int = 0
+    others: tuple[str, ...] = ()
+    only_hears: bool = False
+    alerts: tuple[str, ...] = ()
 
     def plain(self) -> dict[str, Any]:
         """The facts as JSON values."""
@@ -40,7 +43,8 @@ class Facts:
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> Facts:
         """The facts from their JSON values."""
-        return cls(**{**plain, "mics": tuple(plain["mics"]), "band_hz": tuple(plain["band_hz"])})
+        tuples = {name: tuple(plain[name]) for name in ("mics", "band_hz", "others", "alerts") if name in plain}
+        return cls(**{**plain, **tuples})
 
 
 def local(ns: int, zone: str) -> datetime:
