@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from monitor.cli_generate import prior_app
+
 Lang = Literal["ja", "en"]
 DataSet = Literal["dcase2020", "dcase2021", "dcase2022", "dcase2023", "dcase2024", "dcase2025", "mimii"]
 LineFile = Annotated[Path, typer.Option("-c", "--config", help="The line's settings (line.toml).", metavar="LINE.TOML")]
@@ -29,6 +31,7 @@ app = typer.Typer(
 )
 dead_app = typer.Typer(help="The dead letters: what could not be processed, and why.", no_args_is_help=True)
 app.add_typer(dead_app, name="dead")
+app.add_typer(prior_app, name="prior")
 
 
 @app.command()
@@ -186,7 +189,7 @@ def rebaseline(
     as_json: Json = False,
 ) -> None:
     """Learn that this is the new normal, and keep who said so and when; or put the old model back; or only --check."""
-    if back and (recordings or check) or not (back or check or recordings):
+    if (back and (recordings or check)) or not (back or check or recordings):
         raise typer.BadParameter("give recordings with --from, or --roll-back alone, or --check", param_hint="--from")
     if not check and not (by.strip() and why.strip()):
         raise typer.BadParameter("say who decided that this is normal, and why", param_hint="--by and --why")

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from sds_engine.priors.denoiser import Prior
-from sds_engine.priors.published import digest, find_folder, fit_length, freeze
+from sds_engine.priors.published import digest, find_folder, fit_length, freeze, quiet_loading
 
 if TYPE_CHECKING:
     from diffusers import AudioLDM2Pipeline, AudioLDM2UNet2DConditionModel, AutoencoderKL
@@ -48,7 +48,10 @@ def load(
 
     folder = find_folder(model, download=download)
     weights = digest(folder)
-    pipeline = AudioLDM2Pipeline.from_pretrained(folder, torch_dtype=dtype, local_files_only=True, use_safetensors=True)
+    with quiet_loading():
+        pipeline = AudioLDM2Pipeline.from_pretrained(
+            folder, torch_dtype=dtype, local_files_only=True, use_safetensors=True
+        )
     return from_pipeline(pipeline.to(device), seconds=seconds, name=str(model), digest=weights)
 
 

@@ -44,12 +44,20 @@ class Recipe:
 
 
 def build(
-    recipe: Recipe, plan: Plan, folder: Path, say: Say, report: Callable[[Progress], None]
+    recipe: Recipe,
+    plan: Plan,
+    folder: Path,
+    say: Say,
+    report: Callable[[Progress], None],
+    start: tuple[MelCodec, Network] | None = None,
 ) -> tuple[MelCodec, Network]:
-    """Train in `folder`; the codec and the network's moving average."""
+    """Train in `folder`, from `start` where one is given (fine-tuning); the codec and the network's moving average."""
     pool = render_corpus(recipe, folder, say)
     say(f"{len(pool.db)} clips of {corpus.CLIP_S} s")
     mixer = Mixer(pool, embed_captions(pool, plan.seed, say), plan.seed)
+    if start is not None:
+        codec, network = start
+        return codec, train(codec, mixer, network.size, plan, folder, report, network)
     codec = fit_codec(mixer, folder)
     size = Size(TOKENS, codec.components, recipe.width, recipe.layers, recipe.heads)
     return codec, train(codec, mixer, size, plan, folder, report)

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from sds_engine.priors.denoiser import Prior, tangent_levels
-from sds_engine.priors.published import digest, find_folder, fit_length, freeze
+from sds_engine.priors.published import digest, find_folder, fit_length, freeze, quiet_loading
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderOobleck, StableAudioDiTModel, StableAudioPipeline
@@ -45,9 +45,10 @@ def load(
 
     folder = find_folder(model, download=download)
     weights = digest(folder)
-    pipeline = StableAudioPipeline.from_pretrained(
-        folder, torch_dtype=dtype, local_files_only=True, use_safetensors=True
-    )
+    with quiet_loading():
+        pipeline = StableAudioPipeline.from_pretrained(
+            folder, torch_dtype=dtype, local_files_only=True, use_safetensors=True
+        )
     return from_pipeline(pipeline.to(device), seconds=seconds, rate=rate, name=str(model), digest=weights)
 
 
