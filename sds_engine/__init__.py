@@ -2,4 +2,6 @@
 
 - `dsp`: STFT, mel bands, levels, filters, SI-SDR.
 - `physics`: machines, rooms and faults from published formulas; each docstring names its source.
+- `makers`: differentiable makers of fault sounds, bounded by physics.
+- `tasks`: what is done with them: matching FM to a recorded sound.
 """

@@ -63,8 +63,8 @@ class Bounce(Train):
 
     @property
     def body_kind(self) -> str:
-        """A cover is of sheet metal, a foot belongs to the housing."""
-        return "sheet" if self.kind == "rattle" else "casting"
+        """A cover is of thin sheet, a foot belongs to the housing."""
+        return "cover" if self.kind == "rattle" else "casting"
 
     def _blows(self, values: Mapping[str, Tensor], fixed: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         hz = fixed["cycle_hz"] * values["speed"]

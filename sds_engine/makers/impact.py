@@ -78,7 +78,7 @@ def _shape_at(table: Tensor, x: Tensor, y: Tensor) -> Tensor:
 _SIZES: Mapping[str, tuple[tuple[float, float], tuple[float, float]]] = {  # size, thickness in m
     "beam": ((0.15, 0.4), (0.006, 0.016)),
     "plate": ((0.2, 0.5), (0.0015, 0.006)),
-    "ring": ((0.04, 0.11), (0.004, 0.01)),
+    "ring": ((0.06, 0.16), (0.004, 0.009)),
 }
 
 

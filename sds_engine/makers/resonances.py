@@ -20,7 +20,7 @@ from sds_engine.physics.wander import F64
 
 COUNT = 24  # modes of a body that a maker rings
 LEAST_ZETA, MOST_ZETA = 0.002, 0.2
-_BODIES = ("seat", "casting", "sheet")
+_BODIES = ("seat", "casting", "sheet", "cover")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,7 +58,7 @@ def from_structure(structure: Structure) -> Resonances:
 
 
 def draw_resonances(body: str, rng: np.random.Generator) -> Resonances:
-    """A body as machines have them: "seat" (a bearing's), "casting" (a thick housing) or "sheet" (a casing)."""
+    """A body as machines have them: "seat" (a bearing's), "casting" (a thick housing), "sheet" (a casing), "cover" (thin)."""
     if body == "seat":
         return from_structure(bearing_seat(rng.uniform(0.03, 0.06), rng.uniform(6e-3, 1e-2), rng))
     if body == "casting":
@@ -66,6 +66,8 @@ def draw_resonances(body: str, rng: np.random.Generator) -> Resonances:
     if body == "sheet":
         a, b = rng.uniform(0.4, 0.9), rng.uniform(0.4, 0.9)
         return from_structure(sheet(a, b, rng.uniform(1.2e-3, 3e-3), "steel", rng))
+    if body == "cover":
+        return from_structure(sheet(0.35, 0.25, rng.uniform(1.0e-3, 1.5e-3), "steel", rng, tilt=0.5))
     raise ValueError(f"body is {body!r}, allowed is one of {', '.join(_BODIES)}")
 
 
