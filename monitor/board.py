@@ -53,7 +53,10 @@ def board(
         "windows_waiting": facing.lag,
         "dead_letters": facing.dead,
         "machines": sorted(shown, key=lambda one: STATES.index(one["state"])),
-        "alerts": [_alert(_live(update, machines), facing) for update in alerts],
+        "alerts": [
+            alert_plain(_live(update, machines), clip_pending=update.alert.alert_id in facing.clips)
+            for update in alerts
+        ],
     }
 
 
@@ -78,10 +81,11 @@ def _fields(alert: Alert) -> dict[str, Any]:
     return {name: getattr(alert, name) for name in Alert.__dataclass_fields__}
 
 
-def _alert(update: Update, facing: Facing) -> dict[str, Any]:
+def alert_plain(update: Update, *, clip_pending: bool = False) -> dict[str, Any]:
+    """An alert and its facts as JSON values."""
     alert = _fields(update.alert)
     alert["peak_score"] = _finite(update.alert.peak_score)
-    return {**alert, "facts": update.facts.plain(), "clip_pending": update.alert.alert_id in facing.clips}
+    return {**alert, "facts": update.facts.plain(), "clip_pending": clip_pending}
 
 
 def _machine(

@@ -151,8 +151,12 @@ def clip_request(alert: Alert, facts: Facts, line: Line) -> ClipRequest | None:
         return None
     to_ns = alert.opened_ns + round(POST_S * 1e9)
     from_ns = max(facts.since_ns - round(PRE_S * 1e9), to_ns - round(LONGEST_S * 1e9))
-    short = hashlib.sha256(mic.encode()).hexdigest()[:8]
-    return ClipRequest(f"{alert.alert_id}-{short}", alert.alert_id, mic, from_ns, to_ns)
+    return ClipRequest(f"{alert.alert_id}-{mic_mark(mic)}", alert.alert_id, mic, from_ns, to_ns)
+
+
+def mic_mark(mic: str) -> str:
+    """What of a clip's id names the microphone."""
+    return hashlib.sha256(mic.encode()).hexdigest()[:8]
 
 
 class Evidence:

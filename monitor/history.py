@@ -71,8 +71,8 @@ def _connect(path: Path) -> sqlite3.Connection:
     db.execute("PRAGMA journal_mode=WAL")
     db.execute("PRAGMA synchronous=NORMAL")
     if db.execute("PRAGMA user_version").fetchone()[0] != VERSION:
-        db.executescript(f"BEGIN IMMEDIATE; DROP TABLE IF EXISTS points; DROP TABLE IF EXISTS mics; {SCHEMA}")
-        db.executescript(f"PRAGMA user_version={VERSION:d}; COMMIT")
+        anew = f"DROP TABLE IF EXISTS points; DROP TABLE IF EXISTS mics; {SCHEMA} PRAGMA user_version={VERSION:d};"
+        db.executescript(f"BEGIN IMMEDIATE; {anew} COMMIT;")
     return db
 
 

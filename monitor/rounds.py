@@ -7,6 +7,7 @@ broker's own offsets serve for windows and dead letters, which only feed rings a
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -18,6 +19,8 @@ from monitor.alarms import AlarmMachine, Plan, Update, plan
 from monitor.announce import Publisher
 from monitor.board import Facing, board, starting
 from monitor.evidence import Evidence, clip_request
+from monitor.history import History
+from monitor.keepsakes import Keeper
 from monitor.line_broker import WORKERS
 from monitor.liveness import Heard, Liveness
 from monitor.metrics import Metrics, level_dbfs
@@ -34,6 +37,7 @@ ALERTS_SHOWN = 40
 LOOK_S = 0.5  # how often the board and the gauges are renewed
 COMMIT_S = 1.0  # how often the position among the windows is stored
 EXPIRE_S = 60.0
+HISTORY_S = 5.0
 CLIP_WAIT_S = 30.0  # a clip whose sound ends early is written with what there is
 RETRY_S = 1.0
 
@@ -56,6 +60,9 @@ class Monitor:
         self._clock_ns, self._steady_s = clock_ns, steady_s
         self.metrics = Metrics(line)
         self.evidence = Evidence(line, line.site.data / "evidence")
+        self._keeper = Keeper(self.evidence, line.site.data / "evidence", line.site.time_zone)
+        mics = [mic.id for machine in line.machine for mic in machine.mic]
+        self._history = History(line.site.data / "history.sqlite", mics, line.history.keep_days)
         self.facing = Facing()
         self._plans = _plans(line, self.metrics, self.facing)
         self.machines = {one.id: self._machine(one.id) for one in line.machine}
@@ -69,7 +76,7 @@ class Monitor:
         }
         self._drained = False
         self._owned = False
-        self._due = dict.fromkeys(("look", "commit", "expire"), 0.0)
+        self._due = dict.fromkeys(("look", "commit", "expire", "history"), 0.0)
         self.alive_s = steady_s()
         self.board: Mapping[str, Any] = starting(line, clock_ns())
 
@@ -135,8 +142,11 @@ class Monitor:
         machine = self.machines.get(score.machine)
         if machine is None:
             return
-        late = machine.late
+        late, repeated = machine.late, machine.repeated
         self._take(machine.feed(score))
+        if machine.repeated == repeated:
+            rule = machine.rule(score.mic)
+            self._history.add(score, rule.threshold if rule else math.inf)
         self.metrics.late.inc(machine.late - late)
         self._unsaved.machines.add(score.machine)
         if score.status == "ok":
@@ -256,9 +266,21 @@ class Monitor:
         verdicts = self.liveness.verdicts(now_ns) if self._owned else {}
         alerts = self._store.alerts(ALERTS_SHOWN)
         self.board = board(self._line, self.machines, self.liveness.ears, verdicts, alerts, self.facing, now_ns)
-        if self._is_due("expire", EXPIRE_S):
-            keep = self._line.evidence
-            self.evidence.expire(now_ns / 1e9, keep.keep_days * 86_400, keep.keep_mb * 1_000_000)
+        self._keep(now_ns)
+
+    def _keep(self, now_ns: int) -> None:
+        """What is kept for later, within its bounds: the course of the scores, healthy days, clips."""
+        if self._is_due("history", HISTORY_S):
+            self._history.flush()
+        if not self._is_due("expire", EXPIRE_S):
+            return
+        keep = self._line.evidence
+        self.evidence.expire(now_ns / 1e9, keep.keep_days * 86_400, keep.keep_mb * 1_000_000)
+        self._history.expire(now_ns / 1e9)
+        try:
+            self._keeper.look(self.board)
+        except OSError as error:
+            _log.warning("no healthy sound of today is kept: %s", error)
 
     def _disk(self) -> None:
         free = shutil.disk_usage(_disk_of(self._line)).free
@@ -293,6 +315,7 @@ class Monitor:
             _log.warning("at the stop: %s; it is made up for at the next start", error)
         self._consumer.close()
         self._publisher.close()
+        self._history.close()
         self.evidence.close()
 
 

@@ -60,7 +60,7 @@ host = "127.0.0.1"              # only this machine; 0.0.0.0 opens it to the net
 port = 8765
 # reading = "auto"              # auto: without a token on this machine only | open | token
 # token = "at least 20 random characters"   # everybody needs it, as a bearer token or as a password
-# Who writes (acknowledge, shelve, ...) needs a token. Roles: view, operate, admin. Without any here they are made in data/secrets/:
+# Who writes needs a token (role view, operate or admin). Without any here they are made in data/secrets/:
 # tokens = [{ role = "operate", token = "20 random characters" }] # better: file = "op.token" | env = "EAR_OPERATE"
 # hosts = ["ear.example"]       # further names by which the page may be called
 # certfile = "cert.pem"         # TLS, with keyfile

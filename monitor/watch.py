@@ -14,10 +14,13 @@ from contextlib import ExitStack
 from monitor.alarm_store import AlarmStore, Point
 from monitor.announce import start_webhook
 from monitor.errors import WorkFailed
+from monitor.explainer import Explainer
 from monitor.line_broker import open_line_broker
 from monitor.rounds import Monitor
 from monitor.settings import Line
-from monitor.web import Sources, WebThread, make_app
+from monitor.web.app import make_app
+from monitor.web.serve import WebThread, tls
+from monitor.web.sources import Sources
 from streams.broker import Broker
 
 WAIT_S = 0.2  # how long a round waits for sound
@@ -50,9 +53,13 @@ def watch(
             broker = open_line_broker(line, stop=stop)
             stack.callback(broker.close)
         monitor = Monitor(line, broker, store, clock_ns=clock_ns)
-        web = WebThread(make_app(line, _sources(monitor)), line.web.host, line.web.port)
+        context = tls(line.web.certfile, line.web.keyfile)
+        web = WebThread(make_app(line, _sources(monitor)), line.web.host, line.web.port, context)
         stack.callback(web.close)
         url = web.start()
+        explainer = Explainer(line, monitor.evidence.clips)
+        stack.callback(explainer.close)
+        explainer.start()
         if line.alarms.webhook:
             stack.callback(start_webhook(line.alarms.webhook, path, monitor.metrics.webhook_failures.inc))
         if ready:

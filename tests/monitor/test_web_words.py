@@ -8,35 +8,43 @@ from typing import get_args
 
 import pytest
 
+from monitor.actions import REFUSALS, Outcome, Verdict
 from monitor.board import BLOCKING, STATES
 from monitor.liveness import Signal
-from monitor.page import TEMPLATES
+from monitor.web.access import ROLES
+from monitor.web.archive import VERSIONS
+from monitor.web.listening import COMPARED, RAW
+from monitor.web.pages import NAV, TEMPLATES
+from monitor.web.reading import SPANS_H
+from monitor.web.texts import PAGE_TEXTS
 from monitor.words import TEXTS, Facts, ago, clock, reason
 from streams.records import FLAGS
 
+WORDS = {**TEXTS, **PAGE_TEXTS}
 T0 = 1_800_000_000 * 1_000_000_000  # 2027-01-15 08:00 UTC, 17:00 in Tokyo
 
 
 def said() -> set[str]:
-    page = "".join(path.read_text() for path in TEMPLATES.glob("*.html") if path.name in PAGES)
-    code = "".join((TEMPLATES.parent / name).read_text() for name in ("page.py", "web.py"))
+    page = "".join(path.read_text() for path in TEMPLATES.glob("*.html") if path.name != "report.html")
+    code = "".join(path.read_text() for path in (TEMPLATES.parent / "web").glob("*.py") if path.name != "texts.py")
     fixed = {f"state_{one}" for one in STATES} | {f"signal_{one}" for one in get_args(Signal)}
-    fixed |= {f"flag_{one}" for one in FLAGS} | set(BLOCKING) | {"stalled"}
-    return set(re.findall(r'\bt\("(\w+[a-z])"', page)) | set(re.findall(r'\btext\("(\w+)"', code)) | fixed
-
-
-PAGES = ("base.html", "error.html", "overview.html")
+    fixed |= {f"flag_{one}" for one in FLAGS} | set(BLOCKING) | set(REFUSALS)
+    fixed |= {f"nav_{name}" for name, _ in NAV} | {f"role_{one}" for one in ROLES} | {f"span_{one}" for one in SPANS_H}
+    fixed |= {f"v_{one}" for one in VERSIONS} | {f"ver_{one}" for one in (RAW, *COMPARED)}
+    fixed |= {f"outcome_{one}" for one in get_args(Outcome)} | {f"judged_{one}" for one in get_args(Verdict)}
+    quoted = set(re.findall(r'"([a-z]\w*)"', page)) | set(re.findall(r'"([a-z]\w*)"', code))
+    return quoted & set(WORDS) | fixed
 
 
 def test_what_is_said_is_what_there_is() -> None:
     """The texts are those that the pages use: none missing, none left over."""
-    assert said() == set(TEXTS)
+    assert said() == set(WORDS)
 
 
-@pytest.mark.parametrize("key", sorted(TEXTS))
+@pytest.mark.parametrize("key", sorted(WORDS))
 def test_both_languages_say_the_same(key: str) -> None:
     """A text is there in both languages and takes the same values in both."""
-    ja, en = TEXTS[key]
+    ja, en = WORDS[key]
     assert ja
     assert en
     fields = [{name for _, name, _, _ in string.Formatter().parse(one) if name} for one in (ja, en)]

@@ -1,0 +1,177 @@
+"""What the page shows of an evidence clip, made by a process of its own: pictures, words, and what to compare with.
+
+    python -m monitor.show_clip < JOBS
+
+The monitor never imports torch; this does. It reads jobs as JSON lines on standard input and writes, for each, a folder
+that appears whole: sound.png (log-mel, grey), heat.png (departure from healthy, transparent where there is none; red
+louder, blue quieter), nearest.flac (the healthy recording that resembles it most, where it is still there) and
+shown.json, last. Further versions of the clip (separated.flac, enhanced.flac) are put into the same folder by the
+stages that make them.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import struct
+import sys
+import zlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SHOWN = "shown.json"
+NEAREST_S = 10.0
+HEAT_LIMIT = 4.0  # healthy spreads at which the colour is full
+HEAT_LEAST = 1.5  # below this nothing is shown
+LOUDER, QUIETER = (213, 94, 0), (0, 114, 178)  # Okabe and Ito
+FLOOR_DB = 60.0  # how far below its loudest a spectrogram reaches
+TICKS_HZ = (250, 500, 1000, 2000, 4000, 8000, 16_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One clip to show: the sound file, the model's folder, whose microphone it is, where the result goes."""
+
+    clip: str
+    model: str
+    mic: str
+    healthy: str
+    target: str
+
+    def line(self) -> str:
+        """As a line of JSON."""
+        return json.dumps(asdict(self)) + "\n"
+
+
+def show(job: Job) -> None:
+    """Do one job. Raises what goes wrong; `failed` notes it."""
+    from detectors.store import load_models
+    from monitor.clip_score import score_clip
+    from monitor.guesses import explain_clip
+    from monitor.pictures import smooth
+    from monitor.score import choose
+    from streams import soundfiles
+
+    model = choose(load_models(Path(job.model)), job.mic, Path(job.model))
+    samples = soundfiles.read_clip(Path(job.clip), rate=model.rate)
+    scored = score_clip(Path(job.clip), samples, model)
+    explained = explain_clip(samples, model, scored)
+    with _folder(Path(job.target)) as part:
+        (part / "sound.png").write_bytes(png_grey(_grey(scored.log_mel)))
+        (part / "heat.png").write_bytes(png_rgba(_coloured(smooth(scored.heat))))
+        nearest = explained.explanation.nearest
+        found = _cut(Path(job.healthy), nearest.recording, nearest.start_s, part / "nearest.flac") if nearest else False
+        hz = np.asarray(model.band_edges_hz)
+        shown = {
+            **explained.plain(),
+            "duration_s": len(scored.rows) * model.window_s,
+            "ticks": [[tick, _height(tick, hz)] for tick in TICKS_HZ if tick <= hz[-1]],
+            "frames": [[_height(one.low_hz, hz), _height(one.high_hz, hz)] for one in explained.explanation.bands],
+            "has_nearest": found,
+        }
+        (part / SHOWN).write_text(json.dumps(shown, ensure_ascii=False, allow_nan=False), encoding="utf-8")
+
+
+def failed(job: Job, why: str) -> None:
+    """Say in the target that there is nothing to show, so that nobody waits for it."""
+    with _folder(Path(job.target)) as part:
+        (part / SHOWN).write_text(json.dumps({"failed": why[:500]}, ensure_ascii=False), encoding="utf-8")
+
+
+class _folder:  # noqa: N801 - a context manager that reads as a verb
+    """A folder that appears under its name when all in it is whole; versions that lie there already are kept."""
+
+    def __init__(self, target: Path) -> None:
+        self._target, self._part = target, target.with_name(f".{target.name}.part")
+
+    def __enter__(self) -> Path:
+        shutil.rmtree(self._part, ignore_errors=True)
+        self._part.mkdir(parents=True)
+        return self._part
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._target.mkdir(exist_ok=True)
+            for path in sorted(self._part.iterdir(), key=lambda one: one.name == SHOWN):
+                path.replace(self._target / path.name)
+        shutil.rmtree(self._part, ignore_errors=True)
+
+
+def _height(hz: float, edges_hz: NDArray[np.float64]) -> float:
+    """Where a frequency stands on the mel axis, 0 at the bottom and 1 at the top."""
+    return round(float(np.interp(hz, edges_hz, np.linspace(0, 1, len(edges_hz)))), 4)
+
+
+def _cut(folder: Path, name: str, start_s: float, target: Path) -> bool:
+    """Copy ten seconds of a healthy recording, which is looked for in its folder only."""
+    import soundfile
+
+    path = next((one for one in folder.rglob("*") if one.name == Path(name).name and one.is_file()), None)
+    if path is None:
+        return False
+    with soundfile.SoundFile(path) as file:
+        file.seek(min(file.frames, round(start_s * file.samplerate)))
+        sound = file.read(round(NEAREST_S * file.samplerate), dtype="float32", always_2d=True)[:, 0]
+        if len(sound):
+            soundfile.write(target, sound, file.samplerate, format="FLAC", subtype="PCM_16")
+    return bool(len(sound))
+
+
+def _grey(log_mel: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Log-mel [mel, frame] in dB as brightness, low frequencies at the bottom."""
+    top = float(np.quantile(log_mel, 0.999))
+    shade = np.clip((log_mel - (top - FLOOR_DB)) / FLOOR_DB, 0.0, 1.0)
+    return np.asarray(np.flipud(shade**1.3) * 235, np.uint8)
+
+
+def _coloured(heat: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Departure [mel, frame] in healthy spreads as colour and opacity [mel, frame, 4]."""
+    odd = np.flipud(heat)
+    strength = np.clip((np.abs(odd) - HEAT_LEAST) / (HEAT_LIMIT - HEAT_LEAST), 0.0, 1.0)
+    colour = np.where(odd[..., None] > 0, np.array(LOUDER), np.array(QUIETER))
+    return np.concatenate([colour, (strength * 215)[..., None]], axis=2).astype(np.uint8)
+
+
+def png_grey(pixels: NDArray[np.uint8]) -> bytes:
+    """A PNG of [height, width] grey values."""
+    return _png(pixels, 0, pixels.shape[1])
+
+
+def png_rgba(pixels: NDArray[np.uint8]) -> bytes:
+    """A PNG of [height, width, 4] red, green, blue, opacity."""
+    return _png(pixels, 6, pixels.shape[1] * 4)
+
+
+def _png(pixels: NDArray[np.uint8], kind: int, stride: int) -> bytes:
+    """The PNG specification, sections 11.2.2 to 11.2.5: header, rows with filter 0, end."""
+    height, width = pixels.shape[:2]
+    rows = pixels.reshape(height, stride)
+    raw = b"".join(b"\0" + row.tobytes() for row in rows)
+    header = struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0)
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(raw, 6)) + chunk(b"IEND", b"")
+
+
+def main() -> None:
+    """Do the jobs that come, one after the other, until standard input ends."""
+    import torch
+
+    torch.set_num_threads(1)
+    for text in sys.stdin:
+        raw: dict[str, Any] = json.loads(text)
+        job = Job(**raw)
+        try:
+            show(job)
+        except Exception as error:  # noqa: BLE001 - one clip that cannot be shown stops no other
+            failed(job, str(error))
+
+
+if __name__ == "__main__":
+    main()
