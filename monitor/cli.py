@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from monitor.cli_generate import prior_app
+from monitor.cli_generate import prior_app, synthesize
 
 Lang = Literal["ja", "en"]
 DataSet = Literal["dcase2020", "dcase2021", "dcase2022", "dcase2023", "dcase2024", "dcase2025", "mimii"]
@@ -32,6 +32,7 @@ app = typer.Typer(
 dead_app = typer.Typer(help="The dead letters: what could not be processed, and why.", no_args_is_help=True)
 app.add_typer(dead_app, name="dead")
 app.add_typer(prior_app, name="prior")
+app.command()(synthesize)
 
 
 @app.command()

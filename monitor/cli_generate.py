@@ -42,3 +42,47 @@ def prior_info(prior: Folder = None, as_json: Json = False) -> None:
 
     card = read_prior(prior)
     typer.echo(json.dumps(card, ensure_ascii=False, indent=1) if as_json else "\n".join(describe(card)))
+
+
+def synthesize(
+    prompt: Annotated[str, typer.Option("--prompt", help="The sound in words, English or Japanese.")],
+    out: Annotated[Path, typer.Option("--out", help="The folder for sounds and sidecars.")],
+    count: Annotated[int, typer.Option("-n", "--count", min=1, max=10_000, help="How many sounds.")] = 4,
+    machine: Annotated[str, typer.Option("--machine", help="A machine of the line: its kinematics and sound.")] = "",
+    config: Annotated[Path | None, typer.Option("-c", "--config", help="The line (line.toml) of --machine.")] = None,
+    healthy: Annotated[
+        list[Path] | None, typer.Option("--healthy", help="Healthy recordings or a folder of them (may be repeated).")
+    ] = None,
+    over: Annotated[
+        float | None, typer.Option("--over", help="Mix with the healthy sound, the fault so many dB over it.")
+    ] = None,
+    kind: Annotated[str, typer.Option("--kind", help="The maker, where the prompt shall not choose it.")] = "",
+    prior: Folder = None,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    threads: Annotated[int, typer.Option("--threads", min=0, help="Processor threads; 0: all.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Make fault sounds from a prompt: taught by the prior, gated by physics and a judge, each with provenance."""
+    if machine and config is None:
+        raise typer.BadParameter("name the line that has this machine", param_hint="-c")
+    found = None
+    if config is not None:
+        from monitor.settings import load_line
+
+        line = load_line(config)
+        found = next((one for one in line.machine if one.id == machine), None)
+        if found is None:
+            known = ", ".join(one.id for one in line.machine)
+            raise typer.BadParameter(
+                f"{machine!r} is no machine of {config}; there are {known}", param_hint="--machine"
+            )
+    from monitor.synthesize import Request, print_sounds
+    from monitor.synthesize import synthesize as make
+
+    request = Request(prompt, count, out, kind, seed, prior, found, tuple(healthy or ()), over, threads)
+    result = make(request, quiet=as_json)
+    if as_json:
+        typer.echo(json.dumps(result, ensure_ascii=False, indent=1))
+    else:
+        print_sounds(result)
+    raise typer.Exit(0 if len(result["sounds"]) == count else 1)
