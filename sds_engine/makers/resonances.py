@@ -58,7 +58,7 @@ def from_structure(structure: Structure) -> Resonances:
 
 
 def draw_resonances(body: str, rng: np.random.Generator) -> Resonances:
-    """A body as machines have them: "seat" (a bearing's), "casting" (a thick housing), "sheet" (a casing), "cover" (thin)."""
+    """A body as machines have them: "seat" (a bearing's), "casting" (a housing), "sheet" (a casing), "cover" (thin)."""
     if body == "seat":
         return from_structure(bearing_seat(rng.uniform(0.03, 0.06), rng.uniform(6e-3, 1e-2), rng))
     if body == "casting":
