@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 
+from monitor.action_store import ActionStore
+from monitor.actions import Actions
 from monitor.alarm_store import AlarmStore, Point
 from monitor.announce import start_webhook
 from monitor.errors import WorkFailed
@@ -54,7 +56,8 @@ def watch(
             stack.callback(broker.close)
         monitor = Monitor(line, broker, store, clock_ns=clock_ns)
         context = tls(line.web.certfile, line.web.keyfile)
-        web = WebThread(make_app(line, _sources(monitor)), line.web.host, line.web.port, context)
+        actions = stack.enter_context(ActionStore(path, [machine.id for machine in line.machine], clock_ns=clock_ns))
+        web = WebThread(make_app(line, _sources(monitor, actions)), line.web.host, line.web.port, context)
         stack.callback(web.close)
         url = web.start()
         explainer = Explainer(line, monitor.evidence.clips)
@@ -69,12 +72,13 @@ def watch(
         monitor.finish()
 
 
-def _sources(monitor: Monitor) -> Sources:
+def _sources(monitor: Monitor, actions: Actions) -> Sources:
     return Sources(
         board=lambda: monitor.board,
         alive=lambda: time.monotonic() - monitor.alive_s < STALLED_S,
         clip=monitor.evidence.path,
         registry=monitor.metrics.registry,
+        actions=actions,
     )
 
 

@@ -25,10 +25,10 @@ from monitor.web.writing import Writing
 LARGEST = 16 * 1024  # bytes of a form
 
 
-def make_app(line: Line, sources: Sources, now_s: Callable[[], float] = time.time) -> web.Application:
+def make_app(line: Line, sources: Sources, now_ns: Callable[[], int] = time.time_ns) -> web.Application:
     """The application; nothing is bound yet. Raises SettingsError or WorkFailed where the tokens cannot be had."""
     access = access_of(line)
-    sessions = Sessions(line.site.data / "web.sqlite", access, line.web.session_hours, now_s)
+    sessions = Sessions(line.site.data / "web.sqlite", access, line.web.session_hours, lambda: now_ns() / 1e9)
     pages = Pages(line)
     guard = Guard(line, sources, pages, access, sessions)
     desk = Desk(line, sources, pages, Archive(line), sessions, guard)
@@ -55,14 +55,14 @@ def make_app(line: Line, sources: Sources, now_s: Callable[[], float] = time.tim
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(stop)
     app.on_cleanup.append(clean)
-    _routes(app, desk)
+    _routes(app, desk, now_ns)
     return app
 
 
-def _routes(app: web.Application, desk: Desk) -> None:
+def _routes(app: web.Application, desk: Desk, now_ns: Callable[[], int]) -> None:
     reading, sounds, system, live = Reading(desk), Sounds(desk), System(desk), Live(desk)
     listening = Listening(desk, sounds)
-    writing = Writing(desk, listening)
+    writing = Writing(desk, listening, now_ns)
     for path, handler in (
         ("/", reading.board),
         ("/machines/{machine:.+}", reading.machine),

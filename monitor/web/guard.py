@@ -22,6 +22,7 @@ from monitor.actions import By, Outcome
 from monitor.settings import Line
 from monitor.settings_web import LOOPBACK
 from monitor.web.access import Access, Role, may
+from monitor.web.forms import fields
 from monitor.web.limits import Limiter
 from monitor.web.pages import SESSION, Pages
 from monitor.web.sessions import COOKIE, Session, Sessions
@@ -34,7 +35,7 @@ HEADERS = {
     ),
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with no-referrer a browser hides the origin of our own forms too
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
@@ -159,9 +160,8 @@ class Guard:
             raise Denied("no_right")
         if not session.csrf:
             return  # a bearer token is sent on purpose: no other site can make a browser do it
-        form = await request.post()
-        given = form.get("csrf", request.headers.get("X-CSRF-Token", ""))
-        if not isinstance(given, str) or not hmac.compare_digest(given.encode(), session.csrf.encode()):
+        given = (await fields(request)).get("csrf", "")
+        if not hmac.compare_digest(given.encode(), session.csrf.encode()):
             raise Denied("forged")
 
     async def _denied(self, request: web.Request, denied: Denied) -> web.Response:

@@ -40,6 +40,13 @@ class View:
         """A moment in the site's time."""
         return clock(ns, self.pages.zone, self.now_ns)
 
+    def short(self, ns: int) -> str:
+        """A moment in little room: the time of today, the date of another day of the year."""
+        then, now = local(ns, self.pages.zone), local(self.now_ns, self.pages.zone)
+        if then.date() == now.date():
+            return then.strftime("%H:%M")
+        return then.strftime("%m-%d" if then.year == now.year else "%Y-%m-%d")
+
     def today(self) -> str:
         """The site's date."""
         return local(self.now_ns, self.pages.zone).strftime("%Y-%m-%d")
@@ -63,7 +70,7 @@ class View:
             **machine,
             "name": machine[f"name_{self.lang}"],
             "shape": SHAPES[machine["state"]],
-            "since": self.clock(machine["since_ns"]) if machine["since_ns"] else "",
+            "since": self.short(machine["since_ns"]) if machine["since_ns"] else "",
             "since_iso": iso(machine["since_ns"]),
             "mics": mics,
             "ailing": [mic for mic in mics if mic["signal"] in ("lost", "silent") or mic["notes"]],

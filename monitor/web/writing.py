@@ -15,6 +15,7 @@ from aiohttp import web
 from monitor.actions import COMMENT_LONGEST, WHO_LONGEST, Actions, Choice, Refused, Verdict, Vote
 from monitor.web.access import Role
 from monitor.web.desk import Desk
+from monitor.web.forms import fields
 from monitor.web.guard import Denied, by_of
 from monitor.web.listening import Listening
 from monitor.web.pages import SESSION, local_path
@@ -33,8 +34,8 @@ class Writing:
 
     async def login(self, request: web.Request) -> web.StreamResponse:
         """Name and token become a session."""
-        form = await request.post()
-        who, token = _text(form.get("who")), _text(form.get("token"))
+        form = await fields(request)
+        who, token = form.get("who", ""), form.get("token", "")
         pages = self._desk.pages
         if not (who and len(who) <= WHO_LONGEST and who.isprintable()):
             return pages.login(request, 400, "name_needed")
@@ -44,7 +45,7 @@ class Writing:
             return pages.login(request, 401, "login_failed")
         cookie, _ = begun
         await self._desk.guard.note(request, "log-in", "done", who)
-        answer = _back(local_path(_text(form.get("next"))))
+        answer = _back(local_path(form.get("next", "")))
         web_settings = self._desk.line.web
         answer.set_cookie(
             COOKIE,
@@ -119,12 +120,12 @@ class Writing:
             raise Denied("no_right")
 
     async def _form(self, request: web.Request) -> dict[str, str]:
-        """The form's fields as text; what was not sent is empty, files and what is too long are refused."""
-        form = await request.post()
+        """The form's fields; what was not sent is empty. Raises Denied for a field that is too long."""
+        form = await fields(request)
         names = ("alarm", "machine", "comment", "hours", "verdict", "fault", "why", "trial", "choice")
-        found = {name: _text(form.get(name)) for name in names}
+        found = {name: form.get(name, "") for name in names}
         if any(len(one) > COMMENT_LONGEST or "\x00" in one for one in found.values()):
-            raise Refused("bad_value", "a field is too long")
+            raise Denied("bad_value", 400)
         return found
 
     async def _do(self, request: web.Request, work: Callable[[Actions], T]) -> web.StreamResponse:
@@ -136,15 +137,11 @@ class Writing:
             await self._desk.pages.aside(work, actions)
         except Refused as refused:
             return self._refuse(request, refused.why)
-        form = await request.post()
-        return _back(local_path(_text(form.get("next"))))
+        form = await fields(request)
+        return _back(local_path(form.get("next", "")))
 
     def _refuse(self, request: web.Request, key: str, status: int = 400) -> web.Response:
         return self._desk.pages.error(request, status, key)
-
-
-def _text(value: object) -> str:
-    return value.strip() if isinstance(value, str) else ""
 
 
 def _back(path: str) -> web.Response:
