@@ -8,6 +8,7 @@ A table of contents:
 - `statistics`: what a context sounds like in few numbers per band.
 - `mahalanobis`, `neighbours`, `frame_gmm`, `controls` (never a default), `fusion` (the default); `lineup` names them.
 - `physical`: features that can be named, from `waveform` and `envelope` (impacts) with `kinematics` (what turns).
+- `autoencoder`, `selfsupervised` (`selfsupervised_net`, `pretext`, `nearest`): small networks; `filled`, `training`.
 - `impulses`: attention to short events; `states`: a baseline for each operating state; `drift`: has healthy changed?
 - `tap`, `tap_reference`, `tap_store`: the tap test (打音検査), by modes of struck parts.
 - `aggregate`: windows to contexts, and a file's contexts to one score; `recordings`: training sound to contexts.
