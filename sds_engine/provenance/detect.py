@@ -4,8 +4,8 @@ The sound is whitened, in VIEWS (which bands and moments count), cut into segmen
 with the three sequences of signs at every half sample. For sound that was made without regard to the key, each
 correlation T = sum_n c_n W_n has signs c that are fair and independent of the weights W, whatever W is (a hum, clicks,
 silence with one blow). Hoeffding (JASA 58, 1963): P(T / |W| > t) <= exp(-t^2 / 2), without any assumption on the sound.
-The joint statistic of the three sequences, (z0 + z1 + z2) / sqrt(3), is such a sum over 3 PERIOD signs. With M = views x
-segments x half-sample offsets x 256^2 payloads, Bonferroni gives P(any above t) <= M exp(-t^2 / 2); a mark is claimed
+The joint statistic of the three sequences, (z0 + z1 + z2) / sqrt(3), is such a sum over 3 PERIOD signs. With M = views
+x segments x half-sample offsets x 256^2 payloads, Bonferroni gives P(any above t) <= M exp(-t^2 / 2); a mark is claimed
 where that is at most ALPHA = 1e-9 for the file. The probability is over keys: one key was drawn once, before any sound
 was seen.
 
@@ -21,12 +21,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.fft
-import scipy.ndimage
 import soxr
 from numpy.typing import NDArray
 
 from sds_engine.provenance import chips
-from sds_engine.provenance.masking import F32, istft, masking_threshold, stft
+from sds_engine.provenance.masking import F32, istft, masking_threshold, smoothed, stft
 
 ALPHA = 1e-9  # the largest probability that a file that was never marked is called marked
 _SEGMENTS_S = (2.0, 6.0)  # and all of it; a marked sound within a longer file is looked for
@@ -56,17 +55,18 @@ class Found:
     end_s: float
 
 
-def find_mark(wave: NDArray[np.floating], rate: int, tries: int = 1) -> Found:
-    """Look for the mark in sound [time] at any rate; `tries` is how many calls one file takes, for the bound.
+def find_mark(wave: NDArray[np.floating], rate: int, tries: int = 1, *, whole: bool = False) -> Found:
+    """Look for the mark in sound [time] at any rate.
 
-    Less than 0.25 s and silence are never called marked. Raises ValueError for another shape or NaN.
+    `tries` is how many calls one file takes, for the bound; with `whole` only the sound as a whole is looked at, not
+    its parts. Less than 0.25 s and silence are never called marked. Raises ValueError for another shape or NaN.
     """
     wave = np.asarray(wave, dtype=np.float32)
     if wave.ndim != 1 or not np.isfinite(wave).all():
         raise ValueError(f"sound is {wave.shape}, allowed is [time] without NaN or infinity")
     if rate != chips.RATE:
         wave = np.asarray(soxr.resample(wave, rate, chips.RATE, "VHQ"), dtype=np.float32)
-    segments = _segments(len(wave))
+    segments = _segments(len(wave))[: 1 if whole else None]
     tests = len(segments) * len(VIEWS) * tries * 2.0 * chips.PERIOD * 2.0**chips.PAYLOAD_BITS
     if not segments or not np.any(wave):
         return Found(marked=False, payload=None, z=0.0, log10_p=0.0, start_s=0.0, end_s=len(wave) / chips.RATE)
@@ -103,8 +103,8 @@ def _whitened(wave: F32) -> F32:
     """The weight is sqrt(threshold) / power: the matched filter for a mark that follows the masking threshold."""
     spectrum = stft(wave)
     power = np.abs(spectrum) ** 2
-    local = scipy.ndimage.uniform_filter(power, (3, 3), mode="nearest")
-    local += np.float32(1e-9) * local.max() + np.float32(1e-20)
+    local = smoothed(power, (3, 3))
+    local += np.float32(1e-9) * local.max()
     weight = np.sqrt(masking_threshold(power)) / local
     above = np.clip(0.5 * local / np.median(local, axis=0) - 1.0, 0.0, 1.0)
     hz = np.arange(power.shape[1]) * chips.RATE / (2.0 * (power.shape[1] - 1))
@@ -115,32 +115,32 @@ def _whitened(wave: F32) -> F32:
     return np.stack(rows)
 
 
-def _folded(white: F32, start: int, stop: int) -> NDArray[np.float64]:
+def _folded(white: F32, start: int, stop: int) -> F32:
     """A stretch, folded to one period: its sample n falls on n modulo PERIOD."""
-    part = white[start:stop].astype(np.float64)
+    part = white[start:stop]
     periods = np.pad(part, (0, (-len(part)) % chips.PERIOD)).reshape(-1, chips.PERIOD)
     return np.asarray(periods.sum(0))
 
 
 @functools.lru_cache(maxsize=1)
-def _references() -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
+def _references() -> tuple[NDArray[np.complex64], NDArray[np.complex64]]:
     """The conjugate spectra of the sequences [3, bin], and the half-sample delay [bin]."""
-    spectra = np.conj(scipy.fft.rfft(chips.sequences().astype(np.float64), axis=1))
+    spectra = np.conj(scipy.fft.rfft(chips.sequences(), axis=1))
     half = np.exp(1j * np.pi * np.arange(spectra.shape[1]) / chips.PERIOD)
-    return spectra, half
+    return spectra.astype(np.complex64), half.astype(np.complex64)
 
 
-def _decode(folded: NDArray[np.float64]) -> tuple[float, int]:
+def _decode(folded: F32) -> tuple[float, int]:
     """The best joint z over half-sample offsets and payloads, and its payload."""
-    norm = float(np.sqrt(np.sum(folded**2)))
+    norm = float(np.sqrt(np.sum(np.square(folded, dtype=np.float64))))
     if norm <= 0.0:
         return 0.0, 0
     references, half = _references()
-    spectrum = scipy.fft.rfft(folded)
+    spectrum = scipy.fft.rfft(folded / np.float32(norm))
     best, payload = -np.inf, 0
     steps = chips.STEP * np.arange(1 << chips.SYMBOL_BITS)
     for moved in (spectrum, spectrum * half):
-        z = scipy.fft.irfft(moved * references, chips.PERIOD, axis=1) / norm  # [sequence, offset]
+        z = scipy.fft.irfft(moved * references, chips.PERIOD, axis=1)  # [sequence, offset]
         offsets = np.argpartition(z[0], -_CANDIDATES)[-_CANDIDATES:]
         places = (offsets[:, None] + steps) % chips.PERIOD  # [candidate, symbol]
         first, second = z[1][places], z[2][places]

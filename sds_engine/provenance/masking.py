@@ -59,6 +59,12 @@ def bands() -> tuple[NDArray[np.int64], F32]:
     return number, (spread / spread.sum(1, keepdims=True)).astype(np.float32)
 
 
+def smoothed(power: F32, size: tuple[int, int]) -> F32:
+    """The mean over so many cells around each, above 0: running sums lose what is 70 dB below its neighbours."""
+    mean = scipy.ndimage.uniform_filter(power, size, mode="nearest")
+    return np.asarray(np.maximum(mean, power / np.float32(size[0] * size[1])) + np.float32(1e-20))
+
+
 def masking_threshold(power: F32) -> F32:
     """Power [frame, bin] of a sound -> the power [frame, bin] that may be added unheard."""
     number, spread = bands()
@@ -67,7 +73,7 @@ def masking_threshold(power: F32) -> F32:
     member[np.arange(len(number)), number] = 1.0
     size = member.sum(0)
     energy = power @ member  # [frame, band]
-    steady = scipy.ndimage.uniform_filter1d(power, 11, axis=0, mode="nearest") + 1e-20
+    steady = smoothed(power, (11, 1))
     flatness_db = 10.0 / np.log(10.0) * (np.log(steady) @ member / size) - 10.0 * np.log10(steady @ member / size)
     tonal = np.clip(flatness_db / _TONAL_FLATNESS_DB, 0.0, 1.0)
     offset_db = tonal * np.minimum(14.5 + np.arange(count), _MOST_OFFSET_DB) + (1.0 - tonal) * 5.5

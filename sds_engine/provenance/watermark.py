@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from sds_engine.provenance import chips
 from sds_engine.provenance.detect import find_mark
-from sds_engine.provenance.masking import F32, istft, masking_threshold, stft
+from sds_engine.provenance.masking import F32, istft, masking_threshold, smoothed, stft
 
-MARGINS_DB = (-18.0, -15.0, -12.0, -9.0, -6.0, -3.5, -1.0)  # the mark's power relative to the masking threshold
+MARGINS_DB = tuple(np.arange(-20.0, -1.9, 1.5))  # the mark's power relative to the masking threshold
 ENOUGH_Z = 15.0  # under a pink background as loud as the sound; a file is called marked from about 10 on
 _LOW_HZ, _HIGH_HZ = 120.0, 7600.0
 
@@ -36,12 +36,13 @@ def embed(wave: NDArray[np.floating], rate: int, payload: int) -> tuple[F32, flo
         return wave, 0.0
     host = wave if rate == chips.RATE else np.asarray(soxr.resample(wave, rate, chips.RATE, "VHQ"), dtype=np.float32)
     hiss = _pink(len(host)) * np.float32(np.std(host))
-    mark = host
-    for margin in MARGINS_DB:
-        mark = mark_of(host, payload, margin)
-        found = find_mark(host + mark + hiss, chips.RATE)
-        if found.marked and found.payload == payload and found.z >= ENOUGH_Z:
-            break
+    weak, strong = 0, len(MARGINS_DB) - 1  # bisection: more mark, more z
+    while weak < strong:
+        middle = (weak + strong) // 2
+        found = find_mark(host + mark_of(host, payload, MARGINS_DB[middle]) + hiss, chips.RATE, whole=True)
+        enough = found.marked and found.payload == payload and found.z >= ENOUGH_Z
+        weak, strong = (weak, middle) if enough else (middle + 1, strong)
+    mark = mark_of(host, payload, MARGINS_DB[strong])
     if rate != chips.RATE:
         mark = np.asarray(soxr.resample(mark, chips.RATE, rate, "VHQ"), dtype=np.float32)
         mark = np.pad(mark, (0, max(0, len(wave) - len(mark))))[: len(wave)]
@@ -70,7 +71,7 @@ def mark_of(host: F32, payload: int, margin_db: float) -> F32:
     hz = np.arange(power.shape[1]) * chips.RATE / (2.0 * (power.shape[1] - 1))
     allowed = allowed * ((hz > _LOW_HZ) & (hz < _HIGH_HZ))
     usual = np.float32(np.mean(np.abs(pattern) ** 2))  # a white pattern's power in a bin
-    local = scipy.ndimage.uniform_filter(power, (5, 5), mode="nearest") + np.float32(1e-20)
+    local = smoothed(power, (5, 5))
     gives_way = np.sqrt(np.clip(1.0 - allowed / local, 0.25, 1.0)) - 1.0
     mark = istft(spectrum * gives_way + pattern * np.sqrt(allowed / usual), len(host))
     return mark * _at_once(host)
@@ -82,8 +83,8 @@ def _at_once(host: F32, block: int = 32) -> F32:
     The mark may be as strong as the frame's mean where the 2 ms around are; it falls off with their level. After a blow
     the ear is deaf for longer: the level decays by 1 dB per 2 ms (forward masking, Zwicker & Fastl, chapter 4).
     """
-    energy = np.square(np.pad(host, (0, (-len(host)) % block))).reshape(-1, block).mean(1) + 1e-20
-    frame = scipy.ndimage.uniform_filter1d(energy, 16, mode="nearest")
+    energy = np.square(np.pad(host, (0, (-len(host)) % block))).reshape(-1, block).mean(1) + np.float32(1e-20)
+    frame = smoothed(energy[:, None], (33, 1))[:, 0]  # as far as two frames of the STFT reach
     now = energy.copy()
     decay = 10.0**-0.1
     for i in range(1, len(now)):
