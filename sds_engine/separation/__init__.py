@@ -1,0 +1,11 @@
+"""One machine out of a noisy hall: separators, all of one interface. target + residual = mixture, masks in 0..1.
+
+- `base`: the interface, `Separator: (mix, Query) -> Separated`; `lineup`: the methods by name.
+- `grid`: the STFT that masks live on, mel bands, and cutting a mixture in two.
+- `classical`, `nmf`: what needs no training, and the oracle.
+- `network`, `enrolment`, `extractor`: the mask network, asked by enrolment recordings or a prompt; the shipped weights.
+- `adapt`: minutes of fine-tuning on a site's own sound.
+- `standins`, `pool`, `mixing`, `training`, `train`: how networks are trained, from the physics of machines.
+
+Ex-Diff is not here yet: its names in `lineup` answer so.
+"""

@@ -1,0 +1,150 @@
+"""Training examples for mask networks: mixtures drawn on the fly, with the share of the target in every mel band.
+
+An example is a target, one to three other sounds at a random level, and a query for the target: enrolment from another
+recording of the same source, a prompt, or both. A few queries ask for what is not there: then nothing must be let
+through. Everything is drawn from the seed and the step's number, so that a resumed training goes on as if nothing had
+happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sds_engine.physics.wander import generator as numpy_generator
+from sds_engine.separation.grid import BINS, RATE, analyse, log_mel, mel_bands, power
+from sds_engine.separation.network import TEXT, QueryInput, enrolment_statistics
+from sds_engine.separation.pool import Source
+from sds_engine.separation.standins import random_gains, with_stand_ins
+
+SEGMENT = 4 * RATE
+ENROLMENT = 4 * RATE
+FAULTY = 0.45  # of machine targets come from a recording with a fault
+STAND_INS = 0.35  # of all targets carry a random change that the enrolment does not have
+ABSENT = 0.08
+SNR_DB = (-20.0, 10.0)
+PAIRINGS = 4  # backgrounds that each target of a batch meets
+
+
+@dataclass(frozen=True)
+class Examples:
+    """A batch: log_mel [batch, mel, frame] of mixtures in dB, the queries, and ratio [batch, mel, frame] in 0..1."""
+
+    log_mel: Tensor
+    query: QueryInput
+    ratio: Tensor
+
+
+class Mixer:
+    """Draws batches from a pool of sources; `embeddings` gives each prompt's sentence embedding [384]."""
+
+    def __init__(self, sources: Sequence[Source], embeddings: Mapping[str, Tensor], seed: int) -> None:
+        self._sources = tuple(sources)
+        self._wanted = [number for number, one in enumerate(sources) if one.target]
+        self._embeddings = embeddings
+        self._seed = seed
+
+    def batch(self, step: int, size: int) -> Examples:
+        """The examples of this step, `size` of them in fours; the same for the same seed and step."""
+        rng = numpy_generator(self._seed, 80, step)
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        drawn = [self._draw(rng) for _ in range(max(1, size // PAIRINGS))]
+        target, others, enrolment = (torch.from_numpy(np.stack([one[part] for one in drawn])) for part in range(3))
+        text = torch.stack([one[3] for one in drawn])
+        return _mixed(target, others, enrolment, text, generator)
+
+    def _draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray, Tensor]:
+        """Target [time], the others' sum [time], enrolment [time] and the prompt's embedding [384] of one example."""
+        source = self._sources[int(rng.choice(self._wanted))]
+        faulty = len(source.faulty) and rng.random() < FAULTY
+        clips = source.faulty if faulty else source.clips
+        which = int(rng.integers(len(clips)))
+        target = _cut(clips[which], SEGMENT, rng)
+        other = source.clips[int(rng.integers(len(source.clips)))]
+        enrolment = _cut(other, ENROLMENT, rng)
+        sum_others = np.zeros(SEGMENT, dtype=np.float32)
+        for _ in range(int(rng.integers(1, 4))):
+            one = self._sources[int(rng.integers(len(self._sources)))]
+            if one.name == source.name:
+                continue
+            pool = one.clips if not len(one.faulty) or rng.random() < 0.8 else one.faulty
+            gain = 10.0 ** (rng.uniform(-8.0, 0.0) / 20.0)
+            sum_others += gain * _cut(pool[int(rng.integers(len(pool)))], SEGMENT, rng)
+        if rng.random() < 0.2 or not sum_others.any():
+            sum_others += _coloured(SEGMENT, rng) * 10.0 ** (rng.uniform(-10.0, 0.0) / 20.0)
+        if rng.random() < ABSENT:
+            target = np.zeros_like(target)
+        prompt = source.prompts[int(rng.integers(len(source.prompts)))] if source.prompts else ""
+        return target, sum_others, enrolment, self._embeddings.get(prompt, torch.zeros(TEXT))
+
+
+def _mixed(target: Tensor, others: Tensor, enrolment: Tensor, text: Tensor, generator: torch.Generator) -> Examples:
+    """Level, colour, change and mix: everything about examples that is arithmetic on a batch."""
+    count = len(target)
+
+    def uniform(low: float, high: float) -> Tensor:
+        return torch.rand(count, 1, generator=generator) * (high - low) + low
+
+    level = 10.0 ** (uniform(-45.0, -20.0) / 20.0)
+    off_db = torch.where(uniform(0, 1) < 0.7, 2.0 * torch.randn(count, 1, generator=generator), uniform(-15.0, 15.0))
+    common = torch.where(uniform(0, 1) < 0.6, random_gains(count, generator), torch.ones(count, BINS))
+    target, changes = with_stand_ins(target * level, STAND_INS, generator)
+    wanted = analyse(target) * (common * changes)[:, :, None]
+    rest = analyse(others / others.square().mean(1, keepdim=True).sqrt().clamp_min(1e-6))
+    asked = power(analyse(enrolment * level * 10.0 ** (off_db / 20.0))) * common[:, :, None].square()
+    statistics = enrolment_statistics(log_mel(asked))
+    mixture, ratio = pair(wanted, rest, level[:, 0], SNR_DB, generator)
+    pairs = PAIRINGS * count
+    text = text.repeat(PAIRINGS, 1)
+    has_sound = torch.rand(pairs, generator=generator) < 0.75
+    has_text = (text.abs().sum(1) > 0) & ((torch.rand(pairs, generator=generator) < 0.4) | ~has_sound)
+    return Examples(mixture, QueryInput(statistics.repeat(PAIRINGS, 1), has_sound | ~has_text, text, has_text), ratio)
+
+
+def pair(
+    wanted: Tensor, rest: Tensor, level: Tensor, snr_db: tuple[float, float], generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Each target with PAIRINGS of the others' sounds, each time with another gain and colour.
+
+    wanted and rest are STFTs [count, bin, frame], rest of RMS 1, level [count] the targets' RMS before they were
+    changed. Returns mixtures in dB and ratios [PAIRINGS * count, mel, frame]. A transform costs as much as all else.
+    """
+    count = len(wanted)
+    wanted_power = band_power(wanted)
+    mixtures, ratios = [], []
+    for turn in range(PAIRINGS):
+        snr = torch.rand(count, generator=generator) * (snr_db[1] - snr_db[0]) + snr_db[0]
+        gain = level * 10.0 ** (-snr / 20.0)
+        colour = torch.rand(count, 1, generator=generator) < 0.6
+        gains = torch.where(colour, random_gains(count, generator), 1.0) * gain[:, None]
+        other = rest.roll(turn, 0) * gains[:, :, None]
+        other_power = band_power(other)
+        mixtures.append(log_mel(power(wanted + other)))
+        ratios.append(wanted_power / (wanted_power + other_power).clamp_min(1e-12))
+    return torch.cat(mixtures), torch.cat(ratios)
+
+
+def band_power(spectrum: Tensor) -> Tensor:
+    """The power of mel bands [batch, mel, frame] of an STFT [batch, bin, frame]."""
+    return (power(spectrum).transpose(1, 2) @ mel_bands(spectrum.device)).transpose(1, 2)
+
+
+def _cut(clip: np.ndarray, length: int, rng: np.random.Generator) -> np.ndarray:
+    start = int(rng.integers(0, len(clip) - length + 1))
+    return clip[start : start + length].astype(np.float32)
+
+
+def _coloured(length: int, rng: np.random.Generator) -> np.ndarray:
+    """Noise of RMS 1 whose power falls as f^-0 to f^-2, with a slow random envelope half of the time."""
+    spectrum = np.fft.rfft(rng.standard_normal(length))
+    spectrum[1:] *= np.arange(1, len(spectrum)) ** (-0.5 * rng.uniform(0.0, 2.0))
+    spectrum[0] = 0.0
+    noise = np.fft.irfft(spectrum, length)
+    if rng.random() < 0.5:
+        points = np.exp(0.7 * rng.standard_normal(12))
+        noise *= np.interp(np.linspace(0, 11, length), np.arange(12), points)
+    return np.asarray(noise / np.sqrt(np.mean(noise**2)), dtype=np.float32)

@@ -1,0 +1,144 @@
+"""The mask network: mel bands as channels of a dilated 1-D convolution net, asked by a query.
+
+A time-convolutional net after Luo and Mesgarani, "Conv-TasNet", IEEE/ACM TASLP 27(8), 2019, on log-mel frames; the
+query speaks by feature-wise scales and shifts in every block (FiLM: Perez et al., AAAI 2018), as in universal source
+separation by query (Kong et al., arXiv 2305.07447). Every convolution is one matrix product over three shifted copies:
+that is what a CPU does fastest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sds_engine.separation.grid import MELS
+
+TEXT = 384  # dimensions of a sentence embedding
+STATISTICS = 2 * MELS
+_CENTRE_DB, _SCALE_DB = -45.0, 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class NetSize:
+    """How large a mask network is: `patch` frames make a token, `dilations` are in tokens, one for each block."""
+
+    channels: int = 192
+    dilations: tuple[int, ...] = (1, 2, 4, 8, 1, 2, 4, 8)
+    query: int = 128
+    patch: int = 2
+
+    def plain(self) -> dict[str, object]:
+        """For a card."""
+        return asdict(self)
+
+
+def scaled(log_mel: Tensor) -> Tensor:
+    """Decibels as the network takes them: about -2..2."""
+    return (log_mel.clamp(-100.0, 20.0) - _CENTRE_DB) / _SCALE_DB
+
+
+def enrolment_statistics(log_mel: Tensor) -> Tensor:
+    """What an enrolment sounds like [batch, 2 * mel]: mean and deviation of every band of log_mel [batch, mel, frame].
+
+    The mean is that of power, in dB: it adds up as sound does. The deviation is that of the level in dB.
+    """
+    mean = 10.0 * (10.0 ** (log_mel / 10.0)).mean(-1).clamp_min(1e-10).log10()
+    deviation = log_mel.std(-1, correction=0) if log_mel.shape[-1] > 1 else torch.zeros_like(mean)
+    return torch.cat([scaled(mean), deviation / 10.0], dim=1)
+
+
+class QueryNet(nn.Module):
+    """Enrolment statistics and sentence embedding to one query vector; either may be absent."""
+
+    def __init__(self, size: NetSize) -> None:
+        super().__init__()
+        self.sound = nn.Sequential(nn.Linear(STATISTICS, 256), nn.GELU(), nn.Linear(256, size.query))
+        self.text = nn.Sequential(nn.Linear(TEXT, 128), nn.GELU(), nn.Linear(128, size.query))
+        self.no_sound = nn.Parameter(torch.zeros(size.query))
+        self.no_text = nn.Parameter(torch.zeros(size.query))
+
+    def forward(self, statistics: Tensor, has_sound: Tensor, text: Tensor, has_text: Tensor) -> Tensor:
+        """Statistics [batch, 2 * mel], text [batch, 384], has_* [batch] bool -> [batch, query]."""
+        sound = torch.where(has_sound[:, None], self.sound(statistics), self.no_sound)
+        words = torch.where(has_text[:, None], self.text(text), self.no_text)
+        return functional.layer_norm(sound + words, sound.shape[-1:])
+
+
+class Block(nn.Module):
+    """A residual block [batch, token, channel]: norm, FiLM, dilated convolution over three tokens, mix."""
+
+    def __init__(self, size: NetSize, dilation: int) -> None:
+        super().__init__()
+        self.dilation = dilation
+        self.norm = nn.LayerNorm(size.channels)
+        self.film = nn.Linear(size.query, 2 * size.channels)
+        self.taps = nn.Linear(3 * size.channels, size.channels)
+        self.out = nn.Linear(size.channels, size.channels)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+        nn.init.zeros_(self.film.bias)
+
+    def forward(self, hidden: Tensor, query: Tensor) -> Tensor:
+        """Of the same shape as `hidden`; query [batch, query]."""
+        scale, shift = self.film(query)[:, None].chunk(2, dim=-1)
+        normed = self.norm(hidden) * (1.0 + scale) + shift
+        tokens, d = hidden.shape[1], self.dilation
+        padded = functional.pad(normed, (0, 0, d, d))
+        taps = torch.cat([padded[:, :tokens], normed, padded[:, 2 * d :]], dim=-1)  # [batch, token, 3 channel]
+        mixed: Tensor = hidden + self.out(functional.gelu(self.taps(taps)))
+        return mixed
+
+
+class MaskNet(nn.Module):
+    """Log-mel of mixtures and a query to logits of the share of each band's power that is the target's."""
+
+    def __init__(self, size: NetSize | None = None) -> None:
+        super().__init__()
+        self.size = size or NetSize()
+        self.query = QueryNet(self.size)
+        self.first = nn.Linear(MELS * self.size.patch, self.size.channels)
+        self.first_film = nn.Linear(STATISTICS, self.size.channels)
+        self.blocks = nn.ModuleList(Block(self.size, dilation) for dilation in self.size.dilations)
+        self.norm = nn.LayerNorm(self.size.channels)
+        self.last = nn.Linear(self.size.channels, MELS * self.size.patch)
+
+    def latents(self, log_mel: Tensor, query: QueryInput) -> Tensor:
+        """What the net made of mixtures before its last layer [batch, token, channel]."""
+        statistics = query.statistics * query.has_sound[:, None]
+        vector = self.query(statistics, query.has_sound, query.text, query.has_text)
+        spare = -log_mel.shape[-1] % self.size.patch
+        frames = functional.pad(scaled(log_mel), (0, spare), mode="replicate").transpose(1, 2)  # [batch, frame, mel]
+        tokens = frames.reshape(len(frames), -1, MELS * self.size.patch)
+        hidden = self.first(tokens) + self.first_film(statistics)[:, None]
+        for block in self.blocks:
+            hidden = block(hidden, vector)
+        normed: Tensor = self.norm(hidden)
+        return normed
+
+    def forward(self, log_mel: Tensor, query: QueryInput) -> Tensor:
+        """log_mel [batch, mel, frame] in dB -> logits [batch, mel, frame] of the power ratio."""
+        logits: Tensor = self.last(self.latents(log_mel, query)).reshape(len(log_mel), -1, MELS)
+        return logits.transpose(1, 2)[:, :, : log_mel.shape[-1]]
+
+
+@dataclass(frozen=True, slots=True)
+class QueryInput:
+    """A batch of queries as tensors: statistics [batch, 2 * mel], text [batch, 384], has_sound, has_text [batch]."""
+
+    statistics: Tensor
+    has_sound: Tensor
+    text: Tensor
+    has_text: Tensor
+
+    @classmethod
+    def of(cls, batch: int, *, statistics: Tensor | None = None, text: Tensor | None = None) -> QueryInput:
+        """The same query for a whole batch; statistics [2 * mel] and text [384] where there are any."""
+        return cls(
+            torch.zeros(batch, STATISTICS) if statistics is None else statistics.expand(batch, -1),
+            torch.full((batch,), statistics is not None),
+            torch.zeros(batch, TEXT) if text is None else text.expand(batch, -1),
+            torch.full((batch,), text is not None),
+        )
