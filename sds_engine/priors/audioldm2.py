@@ -12,7 +12,7 @@ and the network's time follows from sigma by interpolating log sigma between the
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 NAME = "cvssp/audioldm2"
 N_FFT, HOP, LOWEST_HZ, HIGHEST_HZ, FLOOR = 1024, 160, 0.0, 8000.0, 1e-5
+NEW_TOKENS = 8  # that the language model adds, where the model's folder does not say
 TOKENS = 128  # of the second text encoder; a condition is one tensor, whatever the prompt's length
 
 
@@ -44,13 +45,13 @@ def load(
 
     Raises FileNotFoundError where there is none, ValueError where it is another kind of model.
     """
-    from diffusers import AudioLDM2Pipeline
-
     folder = find_folder(model, download=download)
     weights = digest(folder)
     with quiet_loading():
+        from diffusers import AudioLDM2Pipeline
+
         pipeline = AudioLDM2Pipeline.from_pretrained(
-            folder, torch_dtype=dtype, local_files_only=True, use_safetensors=True
+            folder, torch_dtype=dtype, local_files_only=True, use_safetensors=True, low_cpu_mem_usage=False
         )
     return from_pipeline(pipeline.to(device), seconds=seconds, name=str(model), digest=weights)
 
@@ -124,7 +125,7 @@ class AudioLdm2Denoiser:
         dtype = self.unet.dtype
         answer = self.unet(
             (x / norm).to(dtype),
-            self.levels.step_of_sigma(sigma).to(dtype),
+            self.levels.step_of_sigma(sigma).float(),  # half precision cannot count to 999.5
             encoder_hidden_states=generated.to(dtype),
             encoder_hidden_states_1=words.to(dtype),
             encoder_attention_mask_1=mask.to(dtype),
@@ -204,16 +205,23 @@ def _sizes(pipeline: AudioLDM2Pipeline) -> tuple[int, int]:
     return pipeline.language_model.config.n_embd, pipeline.text_encoder_2.config.d_model
 
 
-class _embedder:  # noqa: N801 - used as a function
+def _embedder(pipeline: AudioLDM2Pipeline) -> Callable[[Sequence[str]], Tensor]:
     """Prompts -> `[batch, feature]`, one at a time: a prompt's condition never depends on the prompts beside it."""
-
-    def __init__(self, pipeline: AudioLDM2Pipeline) -> None:
-        self._pipeline = pipeline
+    model = pipeline.language_model
+    count = getattr(model.config, "max_new_tokens", None) or model.generation_config.max_new_tokens or NEW_TOKENS
 
     @torch.no_grad()
-    def __call__(self, prompts: Sequence[str]) -> Tensor:
+    def embed(prompts: Sequence[str]) -> Tensor:
         rows = []
         for prompt in prompts:
-            words, mask, generated = self._pipeline.encode_prompt(prompt, self._pipeline.unet.device, 1, False)  # noqa: FBT003 - diffusers' own order
+            words, mask, generated = pipeline.encode_prompt(
+                prompt,
+                pipeline.unet.device,
+                num_waveforms_per_prompt=1,
+                do_classifier_free_guidance=False,
+                max_new_tokens=count,
+            )
             rows.append(pack(generated, words, mask))
         return torch.cat(rows)
+
+    return embed

@@ -50,9 +50,13 @@ def digest(folder: Path) -> str:
 
 @contextmanager
 def quiet_loading() -> Iterator[None]:
-    """Within it, the deprecations that diffusers' own models meet on their way in are not the user's to read."""
+    """Within it, what diffusers, transformers and torch deprecate of each other is not the user's to read."""
+    from diffusers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*weight_norm.*", category=FutureWarning)
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
         yield
 
 

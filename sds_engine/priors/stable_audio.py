@@ -41,13 +41,13 @@ def load(
 
     Raises FileNotFoundError where there is none, ValueError where it is another kind of model.
     """
-    from diffusers import StableAudioPipeline
-
     folder = find_folder(model, download=download)
     weights = digest(folder)
     with quiet_loading():
+        from diffusers import StableAudioPipeline
+
         pipeline = StableAudioPipeline.from_pretrained(
-            folder, torch_dtype=dtype, local_files_only=True, use_safetensors=True
+            folder, torch_dtype=dtype, local_files_only=True, use_safetensors=True, low_cpu_mem_usage=False
         )
     return from_pipeline(pipeline.to(device), seconds=seconds, rate=rate, name=str(model), digest=weights)
 
