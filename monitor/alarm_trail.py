@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ JITTER_NS = 10_000_000  # live clocks wander: looks may be this much closer than
 
 
 class Seen(NamedTuple):
-    """What is kept of a scored window; sorts by time."""
+    """What is kept of a scored window; sorts by time. `profile` (`WindowScore.profile_db`) is kept of odd ones."""
 
     start_ns: int
     end_ns: int
@@ -23,12 +24,14 @@ class Seen(NamedTuple):
     low_hz: float
     high_hz: float
     band_db: float
+    profile: tuple[float, ...] = ()
 
     @classmethod
-    def of(cls, score: WindowScore) -> Seen:
-        """What is kept of `score`."""
+    def of(cls, score: WindowScore, odd: float = -math.inf) -> Seen:
+        """What is kept of `score`, which is odd from `odd` on."""
         key = (score.start_ns, score.end_ns, score.session, score.sequence)
-        return cls(*key, score.score, *score.band_hz, score.band_db)
+        profile = score.profile_db if score.score >= odd else ()
+        return cls(*key, score.score, *score.band_hz, score.band_db, profile)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,13 @@ def _pack_trail(trail: Trail) -> list[Any]:
 
 def _unpack_trail(plain: Sequence[Any]) -> Trail:
     looks, end_ns, on_ns, off_ns, recordings = plain
-    return Trail(tuple(Seen(*look) for look in looks), end_ns, on_ns, off_ns, tuple(Seen(*look) for look in recordings))
+    return Trail(tuple(map(_seen, looks)), end_ns, on_ns, off_ns, tuple(map(_seen, recordings)))
+
+
+def _seen(plain: Sequence[Any]) -> Seen:
+    """From its values; one of an older version has no profile."""
+    profile = tuple(plain[-1]) if isinstance(plain[-1], list) else ()
+    return Seen._make((*plain[: len(Seen._fields) - 1], profile))
 
 
 def pack_mic(mic: MicState) -> dict[str, Any]:
@@ -137,7 +146,7 @@ def unpack_mic(plain: Mapping[str, Any]) -> MicState:
     return MicState(
         settled=_unpack_trail(plain["settled"]),
         trail=_unpack_trail(plain["trail"]),
-        recent=[Seen(*window) for window in plain["recent"]],
+        recent=[_seen(window) for window in plain["recent"]],
         known={(session, sequence): end_ns for session, sequence, end_ns in plain["known"]},
         sessions=list(plain["sessions"]),
         newest_ns=plain["newest_ns"],

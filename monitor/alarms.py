@@ -24,7 +24,7 @@ from monitor.alarm_plan import Plan, expected_false_alarms, plan
 from monitor.alarm_trail import MicState, Seen, Trail, pack_mic, unpack_mic
 from monitor.liveness import Verdict
 from monitor.settings import Alarms
-from monitor.words import Facts, reason
+from monitor.words import Facts, Follows, reason
 from streams.records import Alert, Identity, Level, WindowScore, alert_id
 
 __all__ = ["AlarmMachine", "Plan", "Update", "expected_false_alarms", "plan"]
@@ -86,7 +86,7 @@ class AlarmMachine:
         rule = self.rule(score.mic)
         if score.status != "ok" or rule is None:
             return []
-        self._place(mic, Seen.of(score), rule)
+        self._place(mic, Seen.of(score, rule.threshold), rule)
         return self._judge(score.mic, mic, rule)
 
     def _admit(self, mic: MicState, score: WindowScore) -> bool:
@@ -187,6 +187,36 @@ class AlarmMachine:
         update = Update(replace(alert, reason=self._say(facts)), facts, opened, "level" in changes)
         self.alarm = None if alert.closed_ns else update
         return [update] if opened or changes.keys() & {"mics", "level", "closed_ns"} else []
+
+    def relate(self, *, cause: str = "", others: tuple[str, ...] = (), follows: Follows = "") -> Update | None:
+        """Say of the open alarm what it follows from, or which machines only hear it; None where none is open."""
+        if self.alarm is None:
+            return None
+        facts = replace(self.alarm.facts, others=others, follows=follows)
+        alert = replace(self.alarm.alert, cause=cause, machines=others, reason=self._say(facts))
+        self.alarm = Update(alert, facts)
+        return self.alarm
+
+    def part(self, name: str, own: Sequence[Seen]) -> list[Update]:
+        """Close the open alarm, and open one that stands on the looks `own` of microphone `name`."""
+        if self.alarm is None:
+            return []
+        mic, rule = self.mics[name], self.rule(name)
+        newest = own[-1]
+        begins = (newest.start_ns, newest.session, newest.sequence)
+        if rule is None or begins <= mic.opened:
+            return []
+        mic.opened = begins
+        at_ns = max(self.alarm.alert.updated_ns, mic.trail.end_ns)
+        self.alarm = Update(self.alarm.alert, replace(self.alarm.facts, parted=True))
+        closed = self._change(name, mic.trail, rule, {"updated_ns": at_ns, "closed_ns": at_ns})
+        worst = max(own, key=lambda look: look.score)
+        facts = Facts("odd", own[0].start_ns, (name,), name, (worst.low_hz, worst.high_hz), worst.band_db)
+        facts = replace(facts, odd=len(own), looks=len(mic.trail.looks))
+        called = alert_id(self.machine, Identity(name, newest.session, newest.sequence))
+        alert = Alert(called, self.machine, "alert", at_ns, at_ns, 0, worst.score, (name,), self._say(facts))
+        self.alarm = Update(alert, facts, opened=True)
+        return [*closed, self.alarm]
 
     def signal(self, verdicts: Mapping[str, Verdict]) -> list[Update]:
         """Take note of which microphones give a signal; what changed in the alarm of level unknown.

@@ -122,6 +122,10 @@ class Liveness:
         """Begin to listen at `wall_ns`: what was not heard before says nothing."""
         self._wall_ns = max(self._wall_ns, wall_ns)
 
+    def quiet(self, wall_ns: int) -> bool:
+        """Whether no microphone of the whole line was heard for `unknown_after_s` on the wall clock."""
+        return wall_ns - self._wall_ns >= self._after_ns
+
     def verdicts(self, wall_ns: int) -> Mapping[str, Mapping[str, Verdict]]:
         """Machine -> microphone -> verdict."""
         found: dict[str, dict[str, Verdict]] = {}

@@ -22,6 +22,7 @@ from streams.records import LEVELS, AudioWindow, Identity, Level, WindowScore
 
 OUTCOMES = ("scored", "rejected", "dead", "expired")
 DEAD_REASONS = (*REJECT_REASONS, BAD_MESSAGE, PROCESS_FAILED, TOO_LARGE)
+ROLES = ("settling", "own", "neighbour", "hall", "flood")  # as in `hall_alarms`
 STAGES = ("decode", "front_end", "score", "other")
 UNKNOWN = "unknown"  # the label of what cannot be told, such as the microphone of an expired window
 LEVEL_VALUES: Mapping[Level | None, int] = {"unknown": -1, None: 0, "alert": 1, "danger": 2}
@@ -37,7 +38,7 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self._mics = {mic.id: machine.id for machine in line.machine for mic in machine.mic}
-        self._machines = {machine.id for machine in line.machine}
+        self._machines = {machine.id for machine in line.machine} | line.halls.keys()
         self._once = Once()
         self._expired: dict[int, int] = {}
         self._windows = self._counter("windows", "Accepted windows by how they ended.", "machine", "mic", "outcome")
@@ -50,6 +51,14 @@ class Metrics:
         )
         self._dbfs = self._gauge("level_dbfs", "Level of the newest window, dB of full scale.", "machine", "mic")
         self._threshold = self._gauge("threshold", "Scores from here on are odd.", "machine", "mic")
+        self._role = self._gauge("alarm_role", "1 for what the open alarm of a machine is.", "machine", "role")
+        self._shelved = self._gauge("shelved", "1 while nobody is called for a machine.", "machine")
+        self._shelved_since = self._gauge(
+            "shelved_since_timestamp_seconds",
+            "Since when it has been shelved without a break; 0: it is not.",
+            "machine",
+        )
+        self._audit = self._gauge("audit_entries", "Entries of the audit log, which only grows.")
         self._lag = self._gauge("lag_windows", "Messages that wait for their reader.", "topic", "partition")
         self._model = self._gauge("model_info", "1 for each trained model.", "machine", "detector", "version")
         self.intake_stopped = self._gauge("intake_stopped", "1 while the disk is too full to accept windows.")
@@ -62,7 +71,7 @@ class Metrics:
         self._delay = self._histogram(
             "end_to_end_seconds", "From the end of a window's sound to its score.", DELAY_BUCKETS
         )
-        self._prepare(line)
+        self._prepare()
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"factory_ear_{name}", text, labels, registry=self.registry)
@@ -73,14 +82,16 @@ class Metrics:
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
         return Histogram(f"factory_ear_{name}", text, labels, registry=self.registry, buckets=buckets)
 
-    def _prepare(self, line: Line) -> None:
+    def _prepare(self) -> None:
         for mic, machine in [*self._mics.items(), (UNKNOWN, UNKNOWN)]:
             for outcome in OUTCOMES:
                 self._windows.labels(machine, mic, outcome)
-        for one in line.machine:
-            self._level.labels(one.id).set(0)
+        for machine in self._machines:
+            self._level.labels(machine).set(0)
             for level in LEVELS:
-                self._alarms.labels(one.id, level)
+                self._alarms.labels(machine, level)
+        self.roles({})
+        self.shelved({}, 0)
         for reason in (*DEAD_REASONS, "other"):
             self._dead.labels(reason)
         for stage in STAGES:
@@ -142,6 +153,20 @@ class Metrics:
     def level(self, machine: str, level: Level | None) -> None:
         """Note the worst that is open on a machine."""
         self._level.labels(machine).set(LEVEL_VALUES[level])
+
+    def roles(self, roles: Mapping[str, str]) -> None:
+        """Note what the open alarms are: machine -> one of ROLES."""
+        for machine in self._machines:
+            for role in ROLES:
+                self._role.labels(machine, role).set(roles.get(machine) == role)
+
+    def shelved(self, shelves: Mapping[str, tuple[int, int]], entries: int) -> None:
+        """Note who is shelved (machine -> since, until), and how long the audit log is."""
+        for machine in self._machines:
+            since_ns, _ = shelves.get(machine, (0, 0))
+            self._shelved.labels(machine).set(machine in shelves)
+            self._shelved_since.labels(machine).set(since_ns / 1e9)
+        self._audit.set(entries)
 
     def model(self, machine: str, detector: str, version: str) -> None:
         """Note which model judges a machine."""

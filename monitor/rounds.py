@@ -15,20 +15,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 from monitor.alarm_store import AlarmStore, ClipRequest
-from monitor.alarms import AlarmMachine, Plan, Update, plan
+from monitor.alarms import Plan, Update, plan
 from monitor.announce import Publisher
 from monitor.board import Facing, board, starting
 from monitor.evidence import Evidence, clip_request
 from monitor.history import History
+from monitor.judges import Judges
 from monitor.keepsakes import Keeper
 from monitor.line_broker import WORKERS
 from monitor.liveness import Heard, Liveness
 from monitor.metrics import Metrics, level_dbfs
+from monitor.score_reader import ScoreReader
 from monitor.settings import Line
-from monitor.words import Facts, reason
 from streams import codec
 from streams.broker import Broker, BrokerError, LeaseLost, Message, StorageFull, TopicPartition
-from streams.records import TOPIC_DEAD, TOPIC_SCORES, TOPIC_WINDOWS
+from streams.records import TOPIC_DEAD, TOPIC_SCORES, TOPIC_WINDOWS, WindowScore
 
 GROUP = "monitor"
 SOUNDS = 64  # windows and dead letters in one round
@@ -64,12 +65,14 @@ class Monitor:
         mics = [mic.id for machine in line.machine for mic in machine.mic]
         self._history = History(line.site.data / "history.sqlite", mics, line.history.keep_days)
         self.facing = Facing()
-        self._plans = _plans(line, self.metrics, self.facing)
-        self.machines = {one.id: self._machine(one.id) for one in line.machine}
+        self._judges = Judges(line, _plans(line, self.metrics, self.facing))
+        self._judges.restore(store.states())
+        self.machines = self._judges.machines
         self.liveness = Liveness(line, clock_ns())
         self._consumer = broker.consumer(GROUP, (TOPIC_WINDOWS, TOPIC_DEAD))
         self._publisher = Publisher(store, broker.producer())
         self._offsets = {TopicPartition(TOPIC_SCORES, p): n for p, n in store.offsets(TOPIC_SCORES).items()}
+        self._reader = ScoreReader(broker, store.offsets(TOPIC_SCORES))
         self._unsaved = _Unsaved()
         self._clips: dict[str, tuple[ClipRequest, float]] = {
             one.clip_id: (one, steady_s()) for one in store.clip_requests()
@@ -80,19 +83,6 @@ class Monitor:
         self.alive_s = steady_s()
         self.board: Mapping[str, Any] = starting(line, clock_ns())
 
-    def _machine(self, name: str) -> AlarmMachine:
-        site = self._line.site
-        shown = next(one for one in self._line.machine if one.id == name).name(site.lang)
-
-        def say(facts: Facts) -> str:
-            return reason(facts, shown, site.lang, site.time_zone)
-
-        machine = AlarmMachine(name, self._plans[name], self._line.alarms, say)
-        state = self._store.states().get(name)
-        if state is not None:
-            machine.restore(state)
-        return machine
-
     def tick(self, wait_s: float) -> None:
         """One round: sound, scores, signals, store, announce, clips, board. Waits up to `wait_s` for sound."""
         try:
@@ -100,6 +90,7 @@ class Monitor:
             self._sounds(0.0 if busy else wait_s)
             self._signals()
             self._save()
+            self._store.unshelved(webhook=bool(self._line.alarms.webhook))
             self._publisher.publish()
             self.facing.problems.pop("broker_down", None)
         except StorageFull as error:
@@ -121,29 +112,25 @@ class Monitor:
     def _scores(self) -> bool:
         """Judge new scores; True where there were any. Nothing is read while the last results are not stored."""
         self._save()
-        room = SCORES
-        for partition in self._broker.bounds(TOPIC_SCORES):
-            where = TopicPartition(TOPIC_SCORES, partition)
-            messages = self._broker.read(where, self._offsets.get(where, 0), room) if room > 0 else []
-            for message in messages:
-                self._score(message)
-            if messages:
-                self._offsets[where] = self._unsaved.offsets[where] = messages[-1].offset + 1
-                room -= len(messages)
-        return room < SCORES
+        count = 0
+        for read in self._reader.pull(SCORES):
+            if read.score:
+                self._score(read.score)
+            elif read.error:
+                self._unreadable(read.message, read.error)
+            self._offsets[read.where] = self._unsaved.offsets[read.where] = read.message.offset + 1
+            count += 1
+        if self._reader.all_read:
+            self._take(self._judges.settle())
+        return count > 0
 
-    def _score(self, message: Message) -> None:
-        try:
-            score = codec.decode_score(message)
-        except codec.CodecError as error:
-            self._unreadable(message, error)
-            return
+    def _score(self, score: WindowScore) -> None:
         self.metrics.scored(score)
         machine = self.machines.get(score.machine)
         if machine is None:
             return
         late, repeated = machine.late, machine.repeated
-        self._take(machine.feed(score))
+        self._take(self._judges.feed(score))
         if machine.repeated == repeated:
             rule = machine.rule(score.mic)
             self._history.add(score, rule.threshold if rule else math.inf)
@@ -200,7 +187,9 @@ class Monitor:
         if not self._drained or not self._owns_all():
             return
         for machine, verdicts in self.liveness.verdicts(self._clock_ns()).items():
-            self._take(self.machines[machine].signal(verdicts))
+            self._take(self._judges.signal(machine, verdicts))
+        if self.liveness.quiet(self._clock_ns()):
+            self._take(self._judges.settle(over=True))
 
     def _owns_all(self) -> bool:
         """Whether all windows come to us; until a crashed predecessor's lease ends they do not, and nobody is lost."""
@@ -216,7 +205,7 @@ class Monitor:
         if not (unsaved.offsets or unsaved.updates):
             return
         self._store.commit(
-            states={name: self.machines[name].state() for name in unsaved.machines},
+            states=self._judges.states(unsaved.machines),
             updates=unsaved.updates,
             offsets=unsaved.offsets,
             clips=unsaved.clips,
@@ -259,8 +248,10 @@ class Monitor:
             self._lag()
         except BrokerError as error:
             self.facing.problems["broker_down"] = {"error": str(error)}
-        for name, machine in self.machines.items():
-            self.metrics.level(name, machine.level)
+        for name, level in self._judges.levels().items():
+            self.metrics.level(name, level)
+        self.metrics.roles(self._judges.roles())
+        self.metrics.shelved(self._store.shelves(), self._store.audit_entries())
         self.facing.clips = {request.alert_id for request, _ in self._clips.values()}
         now_ns = self._clock_ns()
         verdicts = self.liveness.verdicts(now_ns) if self._owned else {}
@@ -309,9 +300,12 @@ class Monitor:
                 break
         self._write_clips(now=True)
         try:
+            if all(mic.finite for machine in self._line.machine for mic in machine.mic):
+                self._take(self._judges.settle(over=True))  # nothing will come that could change it
+                self._save()
             self._publisher.publish()
             self._consumer.commit(self._consumer.assignment())
-        except BrokerError as error:
+        except (BrokerError, StorageFull) as error:
             _log.warning("at the stop: %s; it is made up for at the next start", error)
         self._consumer.close()
         self._publisher.close()

@@ -121,6 +121,10 @@ class Alarms(Part):
     that has not been so, with the threshold lowered by `hysteresis`, for `off_delay_s`. It becomes danger
     after `danger_after_s`. A microphone without signal for `unknown_after_s` is unknown. `judge_recordings`: where
     healthy recordings are few, runs of separate recordings are judged too (`alarm_plan.recording_rules`).
+    `off_delay_s` and `on_delay_s` are ISA-18.2's delays, `hysteresis` is its deadband. Before people are called an
+    alarm settles for `settle_s` (0: they are called at once, and nobody asks whether a neighbour is louder);
+    `hall_share` of the machines that begin together make one alarm of the whole hall, and `flood_alarms` within ten
+    minutes are a flood (`hall_alarms`).
     """
 
     false_alarms_per_week: float = Field(1.0, gt=0.0, le=10_000.0)
@@ -132,6 +136,9 @@ class Alarms(Part):
     danger_after_s: float = Field(600.0, ge=0.0)
     unknown_after_s: float = Field(30.0, gt=0.0)
     lateness_s: float = Field(60.0, ge=0.0)
+    settle_s: float = Field(30.0, ge=0.0, le=600.0)
+    hall_share: float = Field(0.75, gt=0.0, le=1.0)
+    flood_alarms: int = Field(10, ge=2, le=10_000)
     webhook: str = ""
 
 
@@ -200,9 +207,13 @@ class Kinematics(Part):
 
 
 class Machine(Part):
-    """One machine. `healthy` holds its healthy recordings: one folder, or one sub-folder per microphone id."""
+    """One machine. `healthy` holds its healthy recordings: one folder, or one sub-folder per microphone id.
+
+    Machines of one `area` hear each other: give each hall a name where the line has several.
+    """
 
     id: str = Field(min_length=1, max_length=120)
+    area: str = Field("", max_length=60)
     name_ja: str = ""
     name_en: str = ""
     prompt: str = ""
@@ -238,12 +249,27 @@ class Line(Part):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise ValueError(f"{what} {', '.join(twice)} is used twice: give each one its own")
+        taken = [one.id for one in self.machine if one.id == HALL or one.id.startswith(f"{HALL}:")]
+        if taken:
+            raise ValueError(f"machine.id {taken[0]} is the name of alarms of the whole hall: choose another")
         return self
 
     @property
     def models(self) -> Path:
         """The folder of the trained models."""
         return self.site.data / "models"
+
+    @property
+    def halls(self) -> dict[str, tuple[str, ...]]:
+        """Per hall, under the machine id of its own alarms, the machines in it."""
+        areas = {machine.area: f"{HALL}:{machine.area}" if machine.area else HALL for machine in self.machine}
+        return {name: tuple(one.id for one in self.machine if one.area == area) for area, name in areas.items()}
+
+    def name_of(self, machine: str, lang: str) -> str:
+        """The name of a machine or of a hall in `ja` or `en`; the id of one that is not of this line."""
+        if machine == HALL or machine.startswith(f"{HALL}:"):
+            return f"{'構内' if lang == 'ja' else 'Hall'} {machine.partition(':')[2]}".strip()
+        return next((one.name(lang) for one in self.machine if one.id == machine), machine)
 
     def machine_of(self, mic: str) -> Machine | None:
         """The machine that the microphone listens to."""

@@ -46,6 +46,9 @@ false_alarms_per_week = 1.0     # budget per microphone; the threshold and k of 
 # danger_after_s = 600          # an alarm that lasts so long is danger
 # unknown_after_s = 30          # a microphone without signal for so long is unknown
 # lateness_s = 60               # a window may arrive so late and still count
+# settle_s = 30                 # how long an alarm is only shown before people are called: is a neighbour louder?
+# hall_share = 0.75             # so many of the machines beginning together make one alarm of the whole hall
+# flood_alarms = 10             # so many alarms within ten minutes are a flood: further ones become one alarm
 # webhook = "http://127.0.0.1:9000/alerts"
 
 [evidence]
@@ -72,6 +75,7 @@ port = 8765
 id = "press-1"
 name_ja = "プレス 1"
 name_en = "Press 1"
+# area = ""                     # machines of one area hear each other; a name per hall where there are several
 prompt = "hydraulic press"      # what you would call its sound
 healthy = "healthy/press-1"     # healthy recordings; one sub-folder per microphone id where they differ
 # clean = "clean/press-1"            # the machine alone, healthy (optional)

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 Lang = Literal["ja", "en"]
 LANGS: tuple[Lang, ...] = ("ja", "en")
+Follows = Literal["", "neighbour", "hall", "flood"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,8 @@ class Facts:
 
     `band_hz` and `band_db` are 0 where nothing is known of the place in the spectrum; `odd` of `looks` is how many
     of the last looks (`recordings`: separate recordings) were odd; `closed_ns` is 0 while the alarm is open.
+    `follows` says that the alarm only follows from another, of `others`, and `parted` that it now goes on by itself;
+    without it `others` only hear it, or raised an alarm of the whole hall, whose `alerts` are theirs.
     """
 
     kind: Literal["odd", "lost", "silent", "hall", "flood"]
@@ -33,7 +36,8 @@ class Facts:
     danger: bool = False
     closed_ns: int = 0
     others: tuple[str, ...] = ()
-    only_hears: bool = False
+    follows: Follows = ""
+    parted: bool = False
     alerts: tuple[str, ...] = ()
 
     def plain(self) -> dict[str, Any]:
@@ -80,13 +84,29 @@ def band(band_hz: Sequence[float], band_db: float, lang: Lang) -> str:
     return f"{text} ({band_db:+.0f} dB)"
 
 
-def reason(facts: Facts, name: str, lang: Lang, zone: str) -> str:
-    """Why there is an alarm, as staff read it; `name` is the machine's, times are HH:MM in `zone`."""
+def reason(facts: Facts, name: str, lang: Lang, zone: str, names: Mapping[str, str] | None = None) -> str:
+    """Why there is an alarm, as staff read it: `name` is the machine's, `names` those of others; HH:MM in `zone`."""
     text = _REASONS[facts.kind, lang](facts, name, zone)
+    text += _related(facts, [(names or {}).get(other, other) for other in facts.others], lang)
     if facts.closed_ns:
         at = clock(facts.closed_ns, zone)
-        text += f"。{at} に復帰" if lang == "ja" else f"; back to normal at {at}"
+        ja, en = ("から単独の警報として継続", "goes on as an alarm of its own from") if facts.parted else ("に復帰", "")
+        text += f"。{at} {ja}" if lang == "ja" else f"; {en or 'back to normal at'} {at}"
     return text
+
+
+def _related(facts: Facts, others: Sequence[str], lang: Lang) -> str:
+    """What the alarm has to do with those of others."""
+    named = (", " if lang == "en" else "、").join(others)
+    if facts.kind in ("hall", "flood"):
+        return f"：{named}" if lang == "ja" else f": {named}"
+    if facts.follows in ("hall", "flood"):
+        return "。構内全体の警報の一部" if lang == "ja" else "; part of the alarm of the whole hall"
+    if not named:
+        return ""
+    if facts.follows:
+        return f"。{named} の音の影響とみられる" if lang == "ja" else f"; probably the sound of {named}"
+    return f"。{named} でも聞こえる" if lang == "ja" else f"; {named} can hear it too"
 
 
 def _counted_en(facts: Facts) -> str:
@@ -135,7 +155,27 @@ def _silent_ja(facts: Facts, name: str, zone: str) -> str:
     return f"{name}：{clock(facts.since_ns, zone)} からマイク {'、'.join(facts.mics)} が無音"
 
 
+def _hall_en(facts: Facts, name: str, zone: str) -> str:
+    return f"{name}: many machines odd since {clock(facts.since_ns, zone)}, probably one sound"
+
+
+def _hall_ja(facts: Facts, name: str, zone: str) -> str:
+    return f"{name}：{clock(facts.since_ns, zone)} から多数の設備で同時に異音（共通の音とみられる）"
+
+
+def _flood_en(facts: Facts, name: str, zone: str) -> str:
+    return f"{name}: more alarms than one can follow since {clock(facts.since_ns, zone)}, gathered here"
+
+
+def _flood_ja(facts: Facts, name: str, zone: str) -> str:
+    return f"{name}：{clock(facts.since_ns, zone)} から警報が多発、ここに集約"
+
+
 _REASONS = {
+    ("hall", "en"): _hall_en,
+    ("hall", "ja"): _hall_ja,
+    ("flood", "en"): _flood_en,
+    ("flood", "ja"): _flood_ja,
     ("odd", "en"): _odd_en,
     ("odd", "ja"): _odd_ja,
     ("lost", "en"): _lost_en,

@@ -95,7 +95,8 @@ def test_what_is_refused_leaves_only_its_entry(
         wish(store)
     assert caught.value.why == why
     standing = store.standing(["a1"])
-    assert not (standing.acknowledged or standing.judged or standing.shelves or standing.rebaselines or store.votes())
+    found = [standing.acknowledged, standing.judged, standing.shelves, standing.rebaselines, store.votes()]
+    assert not any(found)
     assert [outcome for _, _, outcome in said(store)] == ["refused"]
     assert store.audit_faults() == []
 

@@ -40,7 +40,7 @@ def make_line(folder: Path, *, machines: dict[str, Sequence[str]] | None = None,
     machines = {"press": ("press-a", "press-b"), "fan": ("fan-a",)} if machines is None else machines
     site = {"data": folder / "data", "rate": 8000, **parts.pop("site", {})}
     broker = {"url": f"embedded:{folder / 'broker'}", "partitions": 4, "min_free_mb": 0, **parts.pop("broker", {})}
-    alarms = {"looks": 4, "off_delay_s": 20.0, **parts.pop("alarms", {})}
+    alarms = {"looks": 4, "off_delay_s": 20.0, "settle_s": 0.0, **parts.pop("alarms", {})}
     listed = [
         {
             "id": name,
