@@ -75,6 +75,8 @@ def print_verdict(verdict: Verdict, counts: Mapping[str, int], lang: str) -> Non
     words = WORDS[lang]
     table(str(words["title"]), words["columns"], [cells(row, lang) for row in verdict.rows])
     say(f"{words['counts']}: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
+    for note in verdict.notes:
+        say(f"noted   {note}")
     for failure in verdict.failures:
         say(f"FAILED  {failure}")
 
@@ -95,6 +97,8 @@ def write_report(
     times = "".join(f"<li>{escape(name)}: {value:.1f}</li>" for name, value in seconds.items())
     failures = "".join(f"<li class=missed>{escape(text)}</li>" for text in verdict.failures)
     failed = f"<h2>{words['failed']}</h2><ul>{failures}</ul>" if failures else ""
+    notes = "".join(f"<li class=note>{escape(text)}</li>" for text in verdict.notes)
+    failed = (f"<ul>{notes}</ul>" if notes else "") + failed
     images = "".join(f'<p><img src="{p.name}" alt="{p.stem}" style="max-width:100%"></p>' for p in pictures)
     path.write_text(
         f"<!doctype html><html lang={lang}><meta charset=utf-8><meta name=viewport content='width=device-width'>"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from monitor.settings import HALL
 from streams.records import Alert
 
 GRACE_S = 120.0  # an alarm may close so long after its fault ends, and another of its own tail is no false one
@@ -50,10 +51,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The table, and in words why the demo failed, if it did."""
+    """The table, in words why the demo failed, if it did, and which alarms were marked as those of others."""
 
     rows: tuple[Row, ...]
     failures: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def judge(
@@ -63,8 +65,20 @@ def judge(
     counts: Mapping[str, int],
     start_ns: int,
 ) -> Verdict:
-    """Match alerts with what was planned. An alert that no plan of its machine explains is a false alarm."""
+    """Match alerts with what was planned. An alert that no plan of its machine explains is a false alarm.
+
+    An alert that is marked as the consequence of another finds nothing; it is none of its machine's if the other one
+    is explained, and false if that one is. One of the whole hall is explained while anything that is planned lasts.
+    """
     explained = {alert.alert_id for alert in alerts for plan in planned if _explains(plan, alert, start_ns)}
+    explained |= {
+        alert.alert_id
+        for alert in alerts
+        for plan in planned
+        if alert.machine.startswith(HALL) and plan.start_s <= (alert.opened_ns - start_ns) / 1e9 <= plan.end_s + GRACE_S
+    }
+    explained |= {alert.alert_id for alert in alerts if alert.cause in explained}
+    machines = (*machines, *sorted({alert.machine for alert in alerts if alert.machine.startswith(HALL)}))
     false = {
         machine: sum(alert.machine == machine and alert.alert_id not in explained for alert in alerts)
         for machine in machines
@@ -73,7 +87,7 @@ def judge(
     rows += [
         Row(machine, "", 0.0, 0.0, 0.0, found=False, delay_s=None, false_alarms=false[machine])
         for machine in machines
-        if machine not in {plan.machine for plan in planned}
+        if machine not in {plan.machine for plan in planned} and not machine.startswith(HALL)
     ]
     failures = [
         f"{row.machine}: {row.kind} was not found"
@@ -83,7 +97,16 @@ def judge(
     failures += [f"{machine}: {count} false alarms" for machine, count in false.items() if count]
     failures += _add_up(counts)
     order = {machine: place for place, machine in enumerate(machines)}
-    return Verdict(tuple(sorted(rows, key=lambda row: (order[row.machine], row.start_s))), tuple(failures))
+    table = sorted(rows, key=lambda row: (order[row.machine], row.start_s))
+    return Verdict(tuple(table), tuple(failures), tuple(_notes(alerts)))
+
+
+def _notes(alerts: Sequence[Alert]) -> Iterator[str]:
+    for alert in sorted(alerts, key=lambda one: one.opened_ns):
+        if alert.cause:
+            yield f"{alert.machine}: an alarm was marked as that of {', '.join(alert.machines)}"
+        elif alert.machine.startswith(HALL):
+            yield f"{alert.machine}: one alarm for {', '.join(alert.machines)}"
 
 
 def _row(plan: Planned, alerts: Sequence[Alert], false_alarms: int, start_ns: int) -> Row:
@@ -108,6 +131,7 @@ def _explains(plan: Planned, alert: Alert, start_ns: int) -> bool:
     opened_s = (alert.opened_ns - start_ns) / 1e9
     return (
         alert.machine == plan.machine
+        and not alert.cause
         and alert.level in plan.levels
         and (not plan.mic or plan.mic in alert.mics)
         and plan.start_s <= opened_s <= plan.end_s + GRACE_S

@@ -1,5 +1,7 @@
 """The demo's verdict: what counts as found, as a false alarm, as lost."""
 
+from dataclasses import replace
+
 import pytest
 
 from monitor.demo.verdict import GRACE_S, Planned, judge
@@ -55,3 +57,32 @@ def test_a_lost_signal_is_found_by_unknown_of_that_microphone_only() -> None:
 def test_counts_must_add_up(name: str) -> None:
     """One window more or less than is accounted for fails the demo."""
     assert judge(MACHINES, [LEAK], [alert("pump-1", 150.0)], GOOD | {name: GOOD[name] - 1}, 0).failures
+
+
+def marked(machine: str, opened_s: float, cause: str) -> Alert:
+    return replace(alert(machine, opened_s), cause=cause, machines=("pump-1",))
+
+
+def test_a_consequence_of_a_real_fault_is_no_false_alarm_and_finds_nothing() -> None:
+    """A healthy machine whose alarm is marked as the faulty neighbour's passes; its own fault is not found by it."""
+    found = alert("pump-1", 140.0)
+    verdict = judge(MACHINES, [LEAK], [found, marked("fan-1", 145.0, found.alert_id)], GOOD, 0)
+    assert verdict.failures == ()
+    assert verdict.notes == ("fan-1: an alarm was marked as that of pump-1",)
+    own = Planned("fan-1", "outer_race", 120.0, 180.0)
+    failures = judge(MACHINES, [LEAK, own], [found, marked("fan-1", 145.0, found.alert_id)], GOOD, 0).failures
+    assert failures == ("fan-1: outer_race was not found",)
+
+
+@pytest.mark.parametrize("cause", ["nobody's", "pump-1-50.0"])
+def test_a_consequence_of_a_false_alarm_is_false(cause: str) -> None:
+    """Being marked excuses nothing where the alarm it points to is false or not there."""
+    alerts = [alert("pump-1", 140.0), alert("pump-1", 50.0), marked("fan-1", 145.0, cause)]
+    assert "fan-1: 1 false alarms" in judge(MACHINES, [LEAK], alerts, GOOD, 0).failures
+
+
+def test_an_alarm_of_the_hall_needs_something_that_happens() -> None:
+    """One alarm for many machines is explained while a fault lasts, and false while nothing does."""
+    found = alert("pump-1", 140.0)
+    assert judge(MACHINES, [LEAK], [found, alert("hall", 150.0)], GOOD, 0).failures == ()
+    assert judge(MACHINES, [LEAK], [found, alert("hall", 50.0)], GOOD, 0).failures == ("hall: 1 false alarms",)
