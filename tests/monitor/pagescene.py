@@ -32,7 +32,7 @@ from monitor.metrics import Metrics
 from monitor.settings import Line
 from monitor.show_clip import SHOWN, png_grey, png_rgba
 from monitor.web.app import make_app
-from monitor.web.serve import WebThread
+from monitor.web.serve import WebThread, tls
 from monitor.web.sources import Sources
 from monitor.words import Facts
 from streams.records import Alert, Identity, WindowScore
@@ -228,7 +228,8 @@ class Scene:
         registry = Metrics(self.line).registry
         sources = Sources(lambda: self.board, lambda: True, lambda name: clips / f"{name}.flac", registry, self.actions)
         app = make_app(self.line, sources, now_ns=lambda: self.now_ns)
-        self.web = WebThread(app, self.line.web.host, self.line.web.port)
+        context = tls(self.line.web.certfile, self.line.web.keyfile)
+        self.web = WebThread(app, self.line.web.host, self.line.web.port, context)
         self.url = self.web.start().rstrip("/")
 
     def close(self) -> None:
