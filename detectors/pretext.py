@@ -48,10 +48,13 @@ def make_task(log_mel: Tensor, owner: Tensor, other: Tensor, other_owner: Tensor
     theirs = functional.one_hot(other_owner, classes).float()
     none = torch.zeros_like(mine)
     kind = torch.rand(count, device=log_mel.device)
-    mixed, exchanged = kind < _MIXED, kind > 1.0 - _EXCHANGED
+    mixed, exchanged = kind < _MIXED, kind > 1.0 - _EXCHANGED  # a batch may hold none of them
     share = torch.rand(count, device=log_mel.device)
-    example = torch.where(mixed[:, None, None], mixture(log_mel, other, share), log_mel)
-    example = torch.where(exchanged[:, None, None], exchange(log_mel, other), example)
+    example = log_mel.clone()
+    if bool(mixed.any()):
+        example[mixed] = mixture(log_mel[mixed], other[mixed], share[mixed])
+    if bool(exchanged.any()):
+        example[exchanged] = exchange(log_mel[exchanged], other[exchanged])
     both = share[:, None] * mine + (1.0 - share[:, None]) * theirs
     whose = torch.cat([torch.where(mixed[:, None], both, mine), none, none], dim=1)
     whose = torch.where(exchanged[:, None], torch.cat([none, 0.5 * mine, 0.5 * theirs], dim=1), whose)
