@@ -113,7 +113,7 @@ def test_a_clip_plays_beside_last_weeks_sound(visit: Any, scene: Scene) -> None:
     raw, week = page.locator("[data-kind=raw]"), page.locator("[data-kind=week]")
     raw.evaluate("one => one.play()")
     until(page, "document.querySelector('[data-kind=raw]').currentTime > 0.3")
-    page.wait_for_selector(".spectrum.wide .cursor[transform]")
+    page.wait_for_selector(".spectrum.wide .cursor[transform]", state="attached")
     week.evaluate("one => one.play()")
     until(page, "document.querySelector('[data-kind=week]').currentTime > 0.1")
     assert raw.evaluate("one => one.paused")
