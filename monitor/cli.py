@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from monitor.cli_generate import prior_app, synthesize
+from monitor.cli_separation import add_commands as add_separation
 
 Lang = Literal["ja", "en"]
 DataSet = Literal["dcase2020", "dcase2021", "dcase2022", "dcase2023", "dcase2024", "dcase2025", "mimii"]
@@ -314,6 +315,9 @@ def dead_replay(
         _print_json({"replayed": count})
     else:
         typer.echo(f"{count} sent again")
+
+
+add_separation(app)
 
 
 def _print_json(value: Any) -> None:  # noqa: ANN401 - whatever a command has to say
