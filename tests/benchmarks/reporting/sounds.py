@@ -336,7 +336,7 @@ def without_phase(sound: Array, rng: Rng) -> Array:
         for low, high in pairwise(edges):
             magnitude[low:high] = np.sqrt(np.mean(magnitude[low:high] ** 2, axis=0, keepdims=True))
     phase = np.exp(2j * np.pi * rng.random(magnitude.shape))
-    for _ in range(int(rng.integers(0, 16))):
+    for _ in range(int(rng.integers(0, 7))):
         again = scipy.signal.istft(magnitude * phase, RATE, nperseg=size, noverlap=size - hop)[1]
         back = scipy.signal.stft(again, RATE, **kind)[2][:, : magnitude.shape[1]]
         phase = np.exp(1j * np.angle(np.pad(back, ((0, 0), (0, magnitude.shape[1] - back.shape[1])))))
