@@ -3,5 +3,7 @@
 - `dsp`: STFT, mel bands, levels, filters, SI-SDR.
 - `physics`: machines, rooms and faults from published formulas; each docstring names its source.
 - `makers`: differentiable makers of fault sounds, bounded by physics.
+- `priors`: diffusion models of sound behind one `Denoiser`: the shipped one, published ones, and exact oracles.
+- `sds`: score distillation, by which a prior teaches a maker or separates a mixture.
 - `tasks`: what is done with them: matching FM to a recorded sound.
 """

@@ -108,12 +108,13 @@ def measure(batches: list[int], steps: int, device: str) -> dict[str, Any]:
 def page(found: dict[str, Any]) -> str:
     """The figures as Markdown."""
     lines = ["# Score distillation: speed", "", "Written by `python tests/benchmarks/bench_sds.py`; do not edit.", ""]
+    how = (
+        f"Device {found['device']}, {found['threads']} thread(s), torch {found['torch']}, load {found['load']:.1f} at "
+        "the start. Impact makers of 2 s at 16 kHz; 4 draws for each sound, and guidance (two calls of the network for "
+        f"each denoising step); medians of {found['steps']} steps."
+    )
     lines += [
-        (
-            f"Device {found['device']}, {found['threads']} thread(s), torch {found['torch']}, load {found['load']:.1f} at "
-            "the start. Impact makers of 2 s at 16 kHz; 4 draws for each sound, and guidance (two calls of the network for "
-            f"each denoising step); medians of {found['steps']} steps."
-        ),
+        how,
         "",
         "| prior | form | batch | seconds per step | steps per second | processor seconds per step and sound |",
         "|---|---|---|---|---|---|",
