@@ -48,7 +48,8 @@ class Judges:
 
     def roles(self) -> dict[str, str]:
         """What the open alarm of a machine is (`hall_alarms.Role.name`); machines without one are absent."""
-        return {name: role.name for hall in self.halls.values() for name, role in hall.roles.items()}
+        alone = {name: "own" for name, machine in self.machines.items() if machine.alarm}
+        return alone | {name: role.name for hall in self.halls.values() for name, role in hall.roles.items()}
 
     def states(self, names: Iterable[str]) -> dict[str, dict[str, Any]]:
         """The state of these machines and of their halls, as JSON values."""

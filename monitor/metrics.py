@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 from monitor.alarms import Update
-from monitor.liveness import Heard
+from monitor.cascade import OVERLOAD
+from monitor.liveness import Heard, Signal, Verdict
 from monitor.once import Once
 from monitor.settings import Line
 from streams.capture.base import REJECT_REASONS
@@ -23,9 +24,10 @@ from streams.records import LEVELS, AudioWindow, Identity, Level, WindowScore
 OUTCOMES = ("scored", "rejected", "dead", "expired")
 DEAD_REASONS = (*REJECT_REASONS, BAD_MESSAGE, PROCESS_FAILED, TOO_LARGE)
 ROLES = ("settling", "own", "neighbour", "hall", "flood")  # as in `hall_alarms`
-STAGES = ("decode", "front_end", "score", "other")
+STAGES = ("decode", "front_end", "score", "separate", "other")
 UNKNOWN = "unknown"  # the label of what cannot be told, such as the microphone of an expired window
 LEVEL_VALUES: Mapping[Level | None, int] = {"unknown": -1, None: 0, "alert": 1, "danger": 2}
+SIGNAL_VALUES: Mapping[Signal, int] = {"live": 1, "waiting": 0, "lost": -1, "silent": -1}
 STAGE_BUCKETS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 DELAY_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
 
@@ -50,6 +52,7 @@ class Metrics:
             "last_window_timestamp_seconds", "End of the newest window, UTC since 1970.", "machine", "mic"
         )
         self._dbfs = self._gauge("level_dbfs", "Level of the newest window, dB of full scale.", "machine", "mic")
+        self._signal = self._gauge("microphone_signal", "1 live, 0 waiting, -1 lost or silent.", "machine", "mic")
         self._threshold = self._gauge("threshold", "Scores from here on are odd.", "machine", "mic")
         self._role = self._gauge("alarm_role", "1 for what the open alarm of a machine is.", "machine", "role")
         self._shelved = self._gauge("shelved", "1 while nobody is called for a machine.", "machine")
@@ -67,6 +70,7 @@ class Metrics:
         self.late = self._counter("late_scores", "Scores too late to be judged.")
         self.unreadable = self._counter("unreadable_messages", "Messages that could not be decoded.", "topic")
         self.webhook_failures = self._counter("webhook_failures", "Webhook calls without success.")
+        self._skipped = self._counter("separation_skipped", "Windows not separated for overload.", "machine", "mic")
         self._stage = self._histogram("stage_seconds", "Time per stage and window.", STAGE_BUCKETS, "stage")
         self._delay = self._histogram(
             "end_to_end_seconds", "From the end of a window's sound to its score.", DELAY_BUCKETS
@@ -86,12 +90,15 @@ class Metrics:
         for mic, machine in [*self._mics.items(), (UNKNOWN, UNKNOWN)]:
             for outcome in OUTCOMES:
                 self._windows.labels(machine, mic, outcome)
+            if mic != UNKNOWN:
+                self._skipped.labels(machine, mic)
         for machine in self._machines:
             self._level.labels(machine).set(0)
             for level in LEVELS:
                 self._alarms.labels(machine, level)
+        for mic, machine in self._mics.items():
+            self._signal.labels(machine, mic).set(0)
         self.roles({})
-        self.shelved({}, 0)
         for reason in (*DEAD_REASONS, "other"):
             self._dead.labels(reason)
         for stage in STAGES:
@@ -115,6 +122,8 @@ class Metrics:
         self._delay.observe(max(0.0, (score.scored_ns - score.end_ns) / 1e9))
         if score.status == "ok":
             self._score.labels(self._mics[score.mic], score.mic).set(score.score)
+        if score.reason == OVERLOAD:
+            self._skipped.labels(self._mics[score.mic], score.mic).inc()
 
     def heard(self, window: Heard) -> None:
         """Note a window that was accepted."""
@@ -167,6 +176,12 @@ class Metrics:
             self._shelved.labels(machine).set(machine in shelves)
             self._shelved_since.labels(machine).set(since_ns / 1e9)
         self._audit.set(entries)
+
+    def signals(self, verdicts: Mapping[str, Mapping[str, Verdict]]) -> None:
+        """Note which microphones give a signal: machine -> microphone -> verdict."""
+        for machine, mics in verdicts.items():
+            for mic, verdict in mics.items():
+                self._signal.labels(machine, mic).set(SIGNAL_VALUES[verdict.signal])
 
     def model(self, machine: str, detector: str, version: str) -> None:
         """Note which model judges a machine."""

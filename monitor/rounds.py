@@ -60,6 +60,7 @@ class Monitor:
         self._line, self._broker, self._store = line, broker, store
         self._clock_ns, self._steady_s = clock_ns, steady_s
         self.metrics = Metrics(line)
+        self.metrics.shelved(store.shelves(), store.audit_entries())
         self.evidence = Evidence(line, line.site.data / "evidence")
         self._keeper = Keeper(self.evidence, line.site.data / "evidence", line.site.time_zone)
         mics = [mic.id for machine in line.machine for mic in machine.mic]
@@ -255,6 +256,7 @@ class Monitor:
         self.facing.clips = {request.alert_id for request, _ in self._clips.values()}
         now_ns = self._clock_ns()
         verdicts = self.liveness.verdicts(now_ns) if self._owned else {}
+        self.metrics.signals(verdicts)
         alerts = self._store.alerts(ALERTS_SHOWN)
         self.board = board(self._line, self.machines, self.liveness.ears, verdicts, alerts, self.facing, now_ns)
         self._keep(now_ns)

@@ -16,6 +16,7 @@ from monitor.web.listening import Listening
 from monitor.web.live import Live
 from monitor.web.pages import Pages
 from monitor.web.reading import Reading
+from monitor.web.runbooks import Runbooks
 from monitor.web.sessions import Sessions
 from monitor.web.sounds import Sounds
 from monitor.web.sources import Sources
@@ -76,6 +77,7 @@ def _routes(app: web.Application, desk: Desk, now_ns: Callable[[], int]) -> None
         ("/clips/{name}", sounds.clip),
         ("/clips/{clip}/{name}", sounds.beside),
         ("/healthy/{mic:.+}/{at}.flac", sounds.healthy),
+        ("/runbooks/{name}", Runbooks(desk).page),
         ("/api/state", system.state),
         ("/metrics", system.metrics),
         ("/-/healthy", system.healthy),

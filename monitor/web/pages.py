@@ -75,9 +75,8 @@ class Pages:
         return next((lang for one in asked for lang in LANGS if lang == one), self._line.site.lang)
 
     def name(self, machine: str, lang: Lang) -> str:
-        """The machine's name, or its id where the settings do not know it (any more)."""
-        known = self.machines.get(machine)
-        return known.name(lang) if known else machine
+        """The name of a machine or a hall, or its id where the settings do not know it (any more)."""
+        return self._line.name_of(machine, lang)
 
     def html(self, request: web.Request, name: str, status: int = 200, **values: Any) -> web.Response:  # noqa: ANN401 - a template takes anything
         """A page from a template."""

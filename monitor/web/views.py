@@ -112,11 +112,13 @@ class View:
         key, end_ns = alert["alert_id"], alert["closed_ns"] or self.now_ns
         seen, judged = self.standing.acknowledged.get(key), self.standing.judged.get(key)
         flood = next((one for one in self.standing.floods if one.first == key), None)
+        facts = Facts.of(alert["facts"])
+        others = {other: self.pages.name(other, self.lang) for other in facts.others}
         return {
             **alert,
             "name": name,
             "shape": SHAPES[alert["level"]],
-            "reason": reason(Facts.of(alert["facts"]), name, self.lang, self.pages.zone),
+            "reason": reason(facts, name, self.lang, self.pages.zone, others),
             "opened": self.clock(alert["opened_ns"]),
             "opened_iso": iso(alert["opened_ns"]),
             "closed_iso": iso(alert["closed_ns"]),
