@@ -226,6 +226,9 @@ def evaluate(
         DataSet | None, typer.Option("--dataset", help="DIR is this public data set, as its archives unpack.")
     ] = None,
     chain: Annotated[str, typer.Option("--chain", help="raw")] = "raw",
+    detectors: Annotated[
+        str, typer.Option("--detectors", help="all, quick (none that trains a network), or NAME,NAME,...")
+    ] = "all",
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     lang: Annotated[Lang, typer.Option("--lang", help="Language of the report.")] = "en",
     as_json: Json = False,
@@ -245,7 +248,9 @@ def evaluate(
         found = find_rows(dataset, source, seed=seed)
         source, notes = out / "manifest.csv", found.notes
         write_manifest(found, source)
-    report = evaluate_manifest(source, out, chain=chain, seed=seed, lang=lang, dataset=dataset or "", notes=notes)
+    report = evaluate_manifest(
+        source, out, chain=chain, seed=seed, lang=lang, detectors=detectors, dataset=dataset or "", notes=notes
+    )
     if as_json:
         _print_json(report)
     else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import numpy as np
 from monitor import roc
 from monitor.console import progress as console_progress
 from monitor.console import say, table
+from monitor.contenders import Contender, contenders
 from monitor.dataset_table import Judged, dataset_table, print_dataset_table
 from monitor.errors import WorkFailed
 from monitor.evaluate_machine import RATE, WINDOW_S, Heard, Outcome, hear_machine, run_detector
@@ -46,24 +47,28 @@ def evaluate(
     chain: str = "raw",
     seed: int = 0,
     lang: str = "en",
+    detectors: str = "all",
     progress: Progress | None = None,
     dataset: str = "",
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Write report.json and report.html into `out` and return the report.
 
-    `progress` wraps the sequence of machines; None: a bar on a terminal. `dataset` names the public data set that the
-    manifest was made from, which adds its own table; `notes` are put before the report's own.
+    `detectors` is `all`, `quick` (without those that train a network) or names with commas between them; the default
+    and the controls are always there. `progress` wraps the sequence of machines; None: a bar on a terminal. `dataset`
+    names the public data set that the manifest was made from, which adds its own table; `notes` are put before the
+    report's own.
 
-    Raises ManifestError for a manifest that cannot be used, WorkFailed for an unknown chain. What cannot be measured
-    (one class only, too few recordings) is null in the report, with the reason under protocol.notes.
+    Raises ManifestError for a manifest that cannot be used, WorkFailed for an unknown chain or detector. What cannot be
+    measured (one class only, too few recordings) is null in the report, with the reason under protocol.notes.
     """
     if chain not in CHAINS:
         raise WorkFailed(f"--chain is {chain!r}, allowed is {', '.join(CHAINS)}")
+    rows = contenders(detectors)
     manifest = read_manifest(manifest_path)
     with console_progress("evaluate") as bar:
-        machines = [_machine(manifest, name, seed) for name in (progress or bar)(manifest.machines())]
-    report = _report(manifest, machines, chain, seed)
+        machines = [evaluate_machine(manifest, name, seed, rows) for name in (progress or bar)(manifest.machines())]
+    report = make_report(manifest, machines, {row.name: row.kind for row in rows}, chain, seed)
     report["protocol"]["notes"][:0] = notes
     if dataset:
         report["dataset"] = dataset_table(dataset, [_judged(one, one.heard) for one in machines if one.heard])
@@ -78,17 +83,19 @@ def _judged(machine: Machine, heard: Heard) -> Judged:
     return Judged(machine.name, heard.test, {name: one.statistic for name, one in machine.outcomes.items()})
 
 
-def _machine(manifest: Manifest, name: str, seed: int) -> Machine:
-    from detectors.lineup import CONTROLS, DETECTORS
-
+def evaluate_machine(manifest: Manifest, name: str, seed: int, rows: Sequence[Contender]) -> Machine:
+    """One machine of the manifest, with an outcome for every row."""
     try:
         heard = hear_machine(manifest, name, seed)
     except ValueError as error:  # too little to learn from: an answer, not a crash
         return Machine(name, None, {}, str(error))
-    return Machine(name, heard, {kind.name: run_detector(kind(), heard) for kind in (*DETECTORS, *CONTROLS)})
+    return Machine(name, heard, {row.name: run_detector(row.make(), heard) for row in rows})
 
 
-def _report(manifest: Manifest, machines: Sequence[Machine], chain: str, seed: int) -> dict[str, Any]:
+def make_report(
+    manifest: Manifest, machines: Sequence[Machine], kinds: Mapping[str, str], chain: str, seed: int
+) -> dict[str, Any]:
+    """The report of machines that were evaluated; `kinds` names the rows in their order and says what each is."""
     from detectors.lineup import DEFAULT
 
     return {
@@ -105,8 +112,8 @@ def _report(manifest: Manifest, machines: Sequence[Machine], chain: str, seed: i
             "bootstrap": f"{roc.REPLICATES} replicates over test recordings, healthy and faulty apart",
             "notes": _notes(manifest, machines),
         },
-        "results": _results(machines, seed),
-        "machines": {one.name: {"results": _results([one], seed)} for one in machines},
+        "results": _results(machines, kinds, seed),
+        "machines": {one.name: {"results": _results([one], kinds, seed)} for one in machines},
     }
 
 
@@ -152,8 +159,8 @@ def _notes(manifest: Manifest, machines: Sequence[Machine]) -> list[str]:
     return notes
 
 
-def _results(machines: Sequence[Machine], seed: int) -> dict[str, Any]:
-    from detectors.lineup import CONTROLS, DEFAULT, DETECTORS
+def _results(machines: Sequence[Machine], kinds: Mapping[str, str], seed: int) -> dict[str, Any]:
+    from detectors.lineup import DEFAULT
 
     heard = [one for one in machines if one.heard is not None]
     ranked = [one for one in heard if one.heard is not None and one.heard.test.two_classes]
@@ -163,7 +170,6 @@ def _results(machines: Sequence[Machine], seed: int) -> dict[str, Any]:
     if tests and all(roc.enough_recordings(test) for test in tests):
         generator = np.random.default_rng(seed)
         drawn = [roc.bootstrap_weights(test, roc.REPLICATES, generator) for test in tests]
-    kinds = {one.name: "detector" for one in DETECTORS} | {one.name: "control" for one in CONTROLS}
     replicates: dict[str, roc.Array] = {}
     results: dict[str, Any] = {}
     for name, kind in kinds.items():
