@@ -150,8 +150,8 @@ def page(found: dict[str, Any]) -> str:
         "spectral distance (three windows, spectral convergence plus log magnitude; 0 is equal); the log-mel distance "
         "in dB is one that none of them saw. Differences are FM match less the other, mean over targets with a 95% "
         "bootstrap interval: below 0, FM match is nearer. *Half* compares what FM match had after half its renders "
-        "with what the other has after all of them. Random search, plain gradient and CMA-ES start from the law that the "
-        "first group of targets is drawn from. Settings were chosen on two targets of other seeds."
+        "with what the other has after all of them. Random search, plain gradient and CMA-ES start from the law that "
+        "the first group of targets is drawn from. Settings were chosen on two targets of other seeds."
     )
     lines += [how, ""]
     for group in dict.fromkeys(row["group"] for row in found["summary"]):
@@ -197,11 +197,11 @@ def write(rows: list[dict[str, Any]], renders: int) -> None:
 
 
 def results(jobs: list[tuple[str, int, str]], budget: int, processes: int) -> Iterator[dict[str, Any]]:
-    """Each job's figures as they come; in this process where one is enough (a second import costs as much as a job)."""
+    """Each job's figures as they come; in this process where one is enough; else forked, one thread each."""
     if processes <= 1:
         yield from (one(*job, budget) for job in jobs)
         return
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(processes, mp_context=get_context("fork")) as pool:
         for future in as_completed([pool.submit(one, *job, budget) for job in jobs]):
             yield future.result()
 
