@@ -31,10 +31,10 @@ class Judge:
 
         Raises ValueError for another length or NaN. Silence gives some answer: gate it by level first.
         """
-        parts = [self.net(*hear(rows)) for rows in torch.split(wave, 64)]
-        if not parts:
+        if not len(wave):
             return wave.new_zeros(0, len(self.classes))
-        return (torch.cat(parts) / self.temperature).softmax(1)
+        logits = torch.cat([self.net(*hear(rows)) for rows in torch.split(wave, 64)])
+        return (logits / self.temperature).softmax(1)
 
     def index(self, name: str) -> int:
         """The column of a class. Raises ValueError for a name that is none."""
