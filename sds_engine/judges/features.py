@@ -62,7 +62,8 @@ def _modulation(energy: Tensor) -> Tensor:
     relative = amplitude / amplitude.mean(1, keepdim=True) - 1.0
     window = torch.hann_window(energy.shape[1], device=energy.device)[:, None]
     depth = torch.fft.rfft(relative * window, dim=1).abs() * (4.0 / energy.shape[1])
-    return (depth[:, 1 : MODULATION_BINS + 1] + 1e-3).log10().transpose(1, 2)
+    log_depth: Tensor = (depth[:, 1 : MODULATION_BINS + 1] + 1e-3).log10()
+    return log_depth.transpose(1, 2)
 
 
 @functools.lru_cache(maxsize=4)

@@ -73,7 +73,7 @@ def page(found: dict[str, Any]) -> str:
 
 _ABOUT = (
     "Two classifiers of 2 s into ten faults and healthy (chance 0.09). The gate's is shipped and learned from "
-    "`sds_engine.physics`; the reporting one is not shipped and learned from a synthesis of its own. They share no code "
+    "`sds_engine.physics`; the reporting one is not shipped and learned from a synthesis of its own. They share no "
     "code and no data. A third of the physics sounds went through Griffin-Lim. Not measured: real faults; both know "
     "simulations only."
 )
