@@ -18,6 +18,7 @@ import os
 import platform
 import statistics
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -84,34 +85,37 @@ def seconds_per_step(prior: Prior, settings: SdsSettings, batch: int, steps: int
     return statistics.median(wall for wall, _ in taken), statistics.median(busy for _, busy in taken)
 
 
-def measure(batches: list[int], steps: int, device: str) -> dict[str, Any]:
-    """Median seconds per step of every form, prior and batch."""
+def measure(batches: list[int], steps: int, device: str) -> Iterator[dict[str, Any]]:
+    """A row for every prior, form and batch."""
     prior, which = mel_prior(device)
-    rows = []
-    for name, one in (("oracle", oracle(device)), (which, prior)):
+    for name, one in ((which, prior), ("oracle", oracle(device))):
         for form, settings in FORMS.items():
             for batch in batches:
                 wall, busy = seconds_per_step(one, settings, batch, steps, device)
-                rows.append({"prior": name, "form": form, "batch": batch, "step_s": wall, "processor_s": busy})
-                print(rows[-1], flush=True)
+                yield {"prior": name, "form": form, "batch": batch, "step_s": wall, "processor_s": busy}
+
+
+def about(steps: int, device: str) -> dict[str, Any]:
+    """Where it was measured; no rows yet."""
     return {
         "device": device if device == "cpu" else torch.cuda.get_device_name(),
         "threads": torch.get_num_threads(),
         "machine": platform.machine(),
         "torch": torch.__version__,
         "steps": steps,
-        "load": os.getloadavg()[0],
-        "rows": rows,
+        "load": round(os.getloadavg()[0], 1),
+        "rows": [],
     }
 
 
 def page(found: dict[str, Any]) -> str:
     """The figures as Markdown."""
     lines = ["# Score distillation: speed", "", "Written by `python tests/benchmarks/bench_sds.py`; do not edit.", ""]
+    load = found["load"] or "not noted"
     how = (
-        f"Device {found['device']}, {found['threads']} thread(s), torch {found['torch']}, load {found['load']:.1f} at "
-        "the start. Impact makers of 2 s at 16 kHz; 4 draws for each sound, and guidance (two calls of the network for "
-        f"each denoising step); medians of {found['steps']} steps."
+        f"Device {found['device']}, {found['threads']} thread(s), torch {found['torch']}, load at the start {load}. "
+        "Impact makers of 2 s at 16 kHz; 4 draws for each sound, and guidance (two calls of the network for each "
+        f"denoising step); medians of {found['steps']} steps. On a machine with other work, read the processor seconds."
     )
     lines += [
         how,
@@ -135,10 +139,12 @@ def main() -> None:
     args.add_argument("--threads", type=int, default=torch.get_num_threads())
     given = args.parse_args()
     torch.set_num_threads(given.threads)
-    found = measure(given.batches, given.steps, given.device)
+    found = about(given.steps, given.device)
     PAGE.mkdir(parents=True, exist_ok=True)
-    (PAGE / "sds.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    (PAGE / "sds.md").write_text(page(found), encoding="utf-8")
+    for row in measure(given.batches, given.steps, given.device):
+        found["rows"].append(row)  # written after each: a run that is cut off leaves what it has
+        (PAGE / "sds.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        (PAGE / "sds.md").write_text(page(found), encoding="utf-8")
     print(page(found))
 
 
