@@ -77,6 +77,8 @@ class Explainer:
             text=True,
             env=environment,
         )
+        if self._stop.is_set():  # `close` came before there was a process to kill
+            self._process.kill()
         try:
             self._process.communicate(text, timeout=PATIENCE_S * len(jobs))
         except subprocess.TimeoutExpired:

@@ -5,8 +5,8 @@
 The monitor never imports torch; this does. It reads jobs as JSON lines on standard input and writes, for each, a folder
 that appears whole: sound.png (log-mel, grey), heat.png (departure from healthy, transparent where there is none; red
 louder, blue quieter), nearest.flac (the healthy recording that resembles it most, where it is still there) and
-shown.json, last. Further versions of the clip (separated.flac, enhanced.flac) are put into the same folder by the
-stages that make them.
+shown.json, last. Further versions of the clip (separated.flac, enhanced.flac) and the name of a fault that it resembles
+(fault.json: {"ja": ..., "en": ...}) are put into the same folder by whoever makes them.
 """
 
 from __future__ import annotations

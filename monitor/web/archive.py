@@ -21,6 +21,7 @@ from monitor.keepsakes import Keepsake, keepsakes
 from monitor.settings import Line
 from monitor.show_clip import SHOWN
 from monitor.web.charts import spark
+from monitor.words import LANGS
 
 VERSIONS = ("separated", "enhanced", "nearest")  # sound files that may lie beside a clip
 DAY_S = 86_400
@@ -98,6 +99,14 @@ class Archive:
         except (OSError, ValueError):
             return None
         return found if isinstance(found, dict) else None
+
+    def fault(self, clip: str) -> Mapping[str, str]:
+        """What the sound was named: fault.json beside the clip's pictures, {"ja": name, "en": name}; else empty."""
+        try:
+            found = json.loads((self.folder(clip) / "fault.json").read_text(encoding="utf-8"))
+            return {lang: str(found[lang])[:200] for lang in LANGS}
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
 
     def folder(self, clip: str) -> Path:
         """Where things that belong to a clip lie; `clip` has been checked to be a clip's id."""

@@ -62,7 +62,7 @@ def wilson(hits: int, total: int) -> tuple[float, float, float]:
     share, room = hits / total, z * z / total
     middle = (share + room / 2) / (1 + room)
     half = z * math.sqrt(share * (1 - share) / total + room / (4 * total)) / (1 + room)
-    return share, max(0.0, middle - half), min(1.0, middle + half)
+    return share, max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half))
 
 
 def tally(votes: Sequence[Vote]) -> list[Tally]:

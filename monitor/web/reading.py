@@ -98,7 +98,7 @@ class Reading:
         """The players and the picture of an alarm's clip."""
         archive, clip = self._desk.archive, alarm["clip"]
         if not clip:
-            return {"players": [], "shown": None, "picture": None}
+            return {"players": [], "shown": None, "picture": None, "fault": ""}
         players = [(view.say("v_raw"), f"/clips/{clip}.flac", "raw")]
         versions = archive.versions(clip)
         players += [(view.say(f"v_{one}"), f"/clips/{clip}/{one}.flac", one) for one in versions if one != "nearest"]
@@ -114,7 +114,8 @@ class Reading:
         if shown and "failed" not in shown:
             addresses = (f"/clips/{clip}/sound.png", f"/clips/{clip}/heat.png")
             picture = spectrum(shown, *addresses, (view.say("spectrum_of"), view.say("seconds")))
-        return {"players": players, "shown": shown, "picture": picture}
+        fault = archive.fault(clip).get(view.lang, "")
+        return {"players": players, "shown": shown, "picture": picture, "fault": fault}
 
     async def alarms(self, request: web.Request) -> web.Response:
         """All alarms with what was done about them, and for admins the audit log."""

@@ -123,6 +123,7 @@ PAGE_TEXTS: Mapping[str, tuple[str, str]] = {
     "spectrum_failed": ("図を作れませんでした: {why}", "The picture could not be made: {why}"),
     "seconds": ("秒", "s"),
     "guess": ("考えられる原因", "What it sounds like"),
+    "named": ("似ている故障: {fault}", "Resembles: {fault}"),
     "guess_note": ("音の特徴からの推定であり、診断ではありません。", "A guess from the sound, not a diagnosis."),
     "history": ("履歴", "History"),
     "when": ("日時", "Time"),

@@ -1,0 +1,72 @@
+"""What the page shows of a clip comes from the real model: the band that is wrong is the band that is framed."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+import pytest
+import soundfile
+from hummingline import RATE, hum, trained, write_line
+
+from monitor.evidence import mic_mark
+from monitor.explainer import Explainer
+from monitor.settings import Line
+from monitor.show_clip import SHOWN
+
+
+@pytest.fixture(scope="module")
+def line(tmp_path_factory: pytest.TempPathFactory) -> Line:
+    return trained(write_line(tmp_path_factory.mktemp("show"), live_s=4.0))
+
+
+def prepared(line: Line, clip: str, sound: object) -> Path:
+    """The folder that the explainer's process fills for a clip."""
+    clips = line.site.data / "evidence" / "clips"
+    clips.mkdir(parents=True, exist_ok=True)
+    path = clips / f"{clip}-{mic_mark('fan-a')}.flac"
+    soundfile.write(path, sound, RATE)
+    explainer = Explainer(line, clips)
+    explainer._work(explainer.jobs())
+    return clips.parent / "shown" / path.stem
+
+
+def test_the_band_that_lit_up_is_framed(line: Line) -> None:
+    """A hiss around 5 kHz is framed there, said in both languages, and beside it lies the healthy sound to compare."""
+    folder = prepared(line, "0" * 16, hum(20.0, 120.0, 99, fault=0.05))
+    shown = json.loads((folder / SHOWN).read_text(encoding="utf-8"))
+    assert "failed" not in shown, shown
+    first = shown["bands"][0]
+    assert 3500 < first["low_hz"] < 5000 < first["high_hz"] < 7000
+    ticks = dict(map(tuple, shown["ticks"]))
+    low, high = shown["frames"][0]
+    assert ticks[2000] < low < high <= 1.0
+    assert set(shown["words"]) == {"ja", "en"}
+    assert shown["duration_s"] == 20.0
+    sound, rate = soundfile.read(folder / "nearest.flac")
+    assert 0 < len(sound) / rate <= 10.0
+    for name in ("sound.png", "heat.png"):
+        assert (folder / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_clip_that_cannot_be_shown_says_so(line: Line) -> None:
+    """Too short a clip is a sentence on the page, not a picture that is prepared for ever."""
+    folder = prepared(line, "1" * 16, hum(0.5, 120.0, 1))
+    assert json.loads((folder / SHOWN).read_text(encoding="utf-8"))["failed"]
+
+
+def test_a_stop_waits_for_nobody(line: Line) -> None:
+    """An explainer at work stops at once, and its clip is prepared after the next start."""
+    clips = line.site.data / "evidence" / "clips"
+    path = clips / f"{'2' * 16}-{mic_mark('fan-a')}.flac"
+    clips.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, hum(4.0, 120.0, 1), RATE)
+    explainer = Explainer(line, clips)
+    working = threading.Thread(target=explainer._work, args=(explainer.jobs(),))
+    working.start()
+    explainer.start()
+    explainer.close()
+    working.join(20.0)
+    assert not working.is_alive()
+    path.unlink()
