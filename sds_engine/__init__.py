@@ -6,4 +6,6 @@
 - `priors`: diffusion models of sound behind one `Denoiser`: the shipped one, published ones, and exact oracles.
 - `sds`: score distillation, by which a prior teaches a maker or separates a mixture.
 - `tasks`: what is done with them: matching FM to a recorded sound.
+- `judges`: the shipped classifier of faults that gates what is made.
+- `provenance`: sidecars and the inaudible mark of generated sound.
 """
