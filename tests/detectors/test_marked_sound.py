@@ -22,7 +22,7 @@ RATE, TOLERANCE, MEAN_TOLERANCE = 16_000, 0.6, 0.3
 
 @pytest.fixture(scope="module")
 def recordings() -> tuple[Evidence, Evidence, Evidence]:
-    """Of one press (blows, quiet between them: the hardest): recordings to learn from, others, and the others marked."""
+    """Of one press (blows, quiet between them: the hardest): recordings to learn from, others, and those marked."""
     rng = np.random.default_rng(5)
     machine = draw_machine("press", rng)
     takes = [render_take(draw_take(machine, 10.0, RATE, rng)) for _ in range(22)]

@@ -117,19 +117,23 @@ def healthy(shaft: float, rng: Rng) -> Array:
         sound += rng.uniform(0.3, 1.5) * unit(mesh * (1 + rng.uniform(0, 0.25) * np.cos(2 * np.pi * turns)))
     elif kind == "strokes":
         sound += rng.uniform(0.5, 2.0) * unit(strokes(rng))
+    if rng.random() < 0.3:  # parts, chips or plates that knock together as they should, at no fixed rate
+        hits = (rng.random(TOTAL) < log_uniform(rng, 0.5, 200.0) / RATE) * np.exp(0.7 * rng.normal(size=TOTAL))
+        clatter = ring(hits, rng, int(rng.integers(4, 16)), 200, log_uniform(rng, 1500, 7000), (0.01, 0.1))
+        sound = sound + rng.uniform(0.1, 0.8) * unit(clatter)
     return unit(sound)
 
 
 def strokes(rng: Rng) -> Array:
-    """A press or compressor that works as it should: soft thumps and puffs at fixed places of a slow cycle."""
+    """A press or compressor that works as it should: thumps, harder blows and puffs at fixed places of a slow cycle."""
     cycle = log_uniform(rng, 0.8, 12.0)
     out = np.zeros(TOTAL)
-    for _ in range(int(rng.integers(2, 5))):
+    for _ in range(int(rng.integers(1, 5))):
         at = np.arange(-1, TOTAL / RATE * cycle + 1) / cycle + rng.random() / cycle
         at = at + 0.004 / cycle * rng.normal(size=len(at))
         if rng.random() < 0.5:
-            drive = taps(at, np.exp(0.08 * rng.normal(size=len(at))), rng.uniform(1e-3, 5e-3))
-            out += unit(ring(drive, rng, 6, 60, 1500, (0.03, 0.2)))
+            drive = taps(at, np.exp(0.08 * rng.normal(size=len(at))), log_uniform(rng, 0.2e-3, 5e-3))
+            out += unit(ring(drive, rng, 8, 60, log_uniform(rng, 800, 6000), (0.01, 0.2)))
         else:
             puff = scipy.signal.lfilter(
                 [1], [1, -np.exp(-1 / (rng.uniform(0.01, 0.06) * RATE))], taps(at, at * 0 + 1, 0)
