@@ -19,17 +19,17 @@ from monitor.settings import Line
 from monitor.show_clip import SHOWN, Job, failed
 
 LOOK_S = 1.0
-PATIENCE_S = 120.0  # for one clip; then it is given up
+PATIENCE_S = 300.0  # for one clip; then it is given up
 AT_ONCE = 8  # jobs for one process
 
 _log = logging.getLogger(__name__)
 
 
 class Explainer:
-    """For the clips in the folder `clips`; the results lie beside it, in `shown`."""
+    """For the clips in the folder `clips`; the results lie beside it, in `shown`. `niceness`: the process gives way."""
 
-    def __init__(self, line: Line, clips: Path) -> None:
-        self._line, self._clips = line, clips
+    def __init__(self, line: Line, clips: Path, niceness: int = 10) -> None:
+        self._line, self._clips, self._niceness = line, clips, niceness
         self._mics = {mic_mark(mic.id): (machine, mic.id) for machine in line.machine for mic in machine.mic}
         self._shown = clips.parent / "shown"
         self._shown.mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ class Explainer:
         text = "".join(job.line() for job in jobs)
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         self._process = subprocess.Popen(
-            ["nice", "-n", "10", *command] if shutil.which("nice") else command,
+            ["nice", "-n", str(self._niceness), *command] if shutil.which("nice") else command,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

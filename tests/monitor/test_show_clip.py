@@ -27,7 +27,7 @@ def prepared(line: Line, clip: str, sound: object) -> Path:
     clips.mkdir(parents=True, exist_ok=True)
     path = clips / f"{clip}-{mic_mark('fan-a')}.flac"
     soundfile.write(path, sound, RATE)
-    explainer = Explainer(line, clips)
+    explainer = Explainer(line, clips, niceness=0)
     explainer._work(explainer.jobs())
     return clips.parent / "shown" / path.stem
 
@@ -62,7 +62,7 @@ def test_a_stop_waits_for_nobody(line: Line) -> None:
     path = clips / f"{'2' * 16}-{mic_mark('fan-a')}.flac"
     clips.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, hum(4.0, 120.0, 1), RATE)
-    explainer = Explainer(line, clips)
+    explainer = Explainer(line, clips, niceness=0)
     working = threading.Thread(target=explainer._work, args=(explainer.jobs(),))
     working.start()
     explainer.start()
