@@ -9,6 +9,7 @@ A table of contents:
 - `mahalanobis`, `neighbours`, `frame_gmm`, `controls` (never a default), `fusion` (the default); `lineup` names them.
 - `physical`: features that can be named, from `waveform` and `envelope` (impacts) with `kinematics` (what turns).
 - `autoencoder`, `selfsupervised` (`selfsupervised_net`, `pretext`, `nearest`): small networks; `filled`, `training`.
+- `embedding` (`embedding_files`, `embedding_networks`, `embedding_input`): a pretrained network that a user brings.
 - `impulses`: attention to short events; `states`: a baseline for each operating state; `drift`: has healthy changed?
 - `tap`, `tap_reference`, `tap_store`: the tap test (打音検査), by modes of struck parts.
 - `aggregate`: windows to contexts, and a file's contexts to one score; `recordings`: training sound to contexts.

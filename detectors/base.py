@@ -46,6 +46,11 @@ def needs_waveform(detector: object) -> bool:
     return bool(getattr(detector, "needs_waveform", False))
 
 
+def placed(detector: Detector, device: torch.device) -> Detector:
+    """The same fitted detector with all its tensors on `device`, where the evidence that it scores should lie too."""
+    return type(detector).restore({name: tensor.to(device) for name, tensor in detector.state().items()})
+
+
 class Detector(Protocol):
     """Learns healthy sound, then scores: two verbs, and its state as plain tensors."""
 

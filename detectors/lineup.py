@@ -5,6 +5,7 @@ from __future__ import annotations
 from detectors.autoencoder import Autoencoder, SelectiveAutoencoder
 from detectors.base import Detector
 from detectors.controls import Loudness, MeanSpectrum
+from detectors.embedding import Embedding
 from detectors.frame_gmm import FrameGmm
 from detectors.fusion import Fusion
 from detectors.impulses import Impulses
@@ -27,6 +28,7 @@ DetectorType = (
     | type[Autoencoder]
     | type[SelectiveAutoencoder]
     | type[SelfSupervised]
+    | type[Embedding]
     | type[Loudness]
     | type[MeanSpectrum]
 )
@@ -44,19 +46,30 @@ QUICK: tuple[DetectorType, ...] = (  # fitted in seconds
 NEURAL: tuple[DetectorType, ...] = (Autoencoder, SelfSupervised)  # they train a network, six times with calibration
 DETECTORS: tuple[DetectorType, ...] = (*QUICK, *NEURAL)
 ON_DEMAND: tuple[DetectorType, ...] = (SelectiveAutoencoder,)  # known by name; no row of every report
+BROUGHT: tuple[DetectorType, ...] = (Embedding,)  # need a file that a user brings: embedding:NAME.safetensors
 CONTROLS: tuple[DetectorType, ...] = (Loudness, MeanSpectrum)
 DEFAULT = Fusion.name
 
 
 def detector_named(name: str) -> DetectorType:
     """The detector or control of that name. Raises ValueError for any other."""
-    known = {one.name: one for one in (*DETECTORS, *ON_DEMAND, *CONTROLS)}
+    known = {one.name: one for one in (*DETECTORS, *ON_DEMAND, *BROUGHT, *CONTROLS)}
     if name not in known:
         raise ValueError(f"detector is {name!r}, allowed is one of {', '.join(known)}")
     return known[name]
 
 
 def new_detector(name: str = DEFAULT, kinematics: Kinematics | None = None) -> Detector:
-    """A detector of that name that has not been fitted; one that can use the machine's kinematics gets them."""
+    """A detector of that name that has not been fitted; one that can use the machine's kinematics gets them.
+
+    `embedding:NAME.safetensors` brings its network with it. Raises ValueError for other names, and for a bad network.
+    """
+    name, colon, path = name.partition(":")
     kind = detector_named(name)
+    if kind is Embedding:
+        if not path:
+            raise ValueError("detector embedding needs a network: name it as embedding:NAME.safetensors")
+        return kind.open(path)
+    if colon:
+        raise ValueError(f"detector {name} takes no file, {path!r} was given")
     return kind(kinematics) if kind is Physical else kind()

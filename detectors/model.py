@@ -184,7 +184,7 @@ def fit_model(
         detector=fresh,
         calibration=calibrate(statistic, groups),
         healthy=Healthy.of(evidence),
-        notes=chosen.notes,
+        notes=(*chosen.notes, *getattr(fresh, "notes", ())),
         library=Library.of(
             evidence,
             [span.clip for span in chosen.spans],

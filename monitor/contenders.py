@@ -39,6 +39,6 @@ def contenders(asked: str = "all") -> tuple[Contender, ...]:
 
 def _known(name: str) -> str:
     try:
-        return detector_named(name).name
+        return detector_named(name.partition(":")[0]).name
     except ValueError as error:
         raise WorkFailed(f"--detectors: {error}; or all, or quick") from error
