@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from detectors.healthy import Healthy
 from detectors.kinematics import Kinematics
 from detectors.library import Library, hear_lines
 from detectors.lineup import DEFAULT, detector_named, new_detector
+from detectors.paths import PathModel, Paths, PathScored
 from detectors.recordings import Clip, choose_contexts, hear
 
 __all__ = ["Clip", "Model", "Scored", "fit_model"]
@@ -54,6 +55,7 @@ class Model:
     notes: tuple[str, ...] = ()
     library: Library | None = None  # models of card version 1 have none
     kinematics: Kinematics = field(default_factory=Kinematics)
+    paths: PathModel | None = None  # where a separator was adapted to the site
 
     @property
     def rate(self) -> int:
@@ -106,6 +108,12 @@ class Model:
         band_hz, band_db = self.healthy.band(evidence, self.band_edges_hz)
         return Scored(statistic, score, extrapolated, band_hz, band_db, self.healthy.profile(evidence))
 
+    def score_paths(self, paths: Paths) -> PathScored:
+        """Score the paths of contexts [batch] as one. Raises ValueError for a model without a separator."""
+        if self.paths is None:
+            raise ValueError("this model has no separator: train it with clean or background recordings")
+        return self.paths.score(paths)
+
     @torch.inference_mode()
     def heat(self, evidence: Evidence) -> Tensor:
         """The residual map [mel, frame] of the first context: how many healthy spreads every band departs."""
@@ -118,6 +126,7 @@ class Model:
             "calibration": self.calibration.state(),
             "healthy": self.healthy.state(),
             "library": self.library.state() if self.library else {},
+            "paths": self.paths.state() if self.paths else {},
         }
         return {f"{name}.{key}": value for name, state in parts.items() for key, value in state.items()}
 
@@ -136,7 +145,7 @@ class Model:
 
         `recordings` names what the library points to; a state without one is an older model's.
         """
-        library = part(state, "library")
+        library, paths = part(state, "library"), part(state, "paths")
         return cls(
             front_end=front_end,
             window_s=window_s,
@@ -146,7 +155,18 @@ class Model:
             healthy=Healthy.restore(part(state, "healthy"), front_end.mels),
             library=Library.restore(library, front_end.mels, recordings) if library else None,
             kinematics=Kinematics.of(kinematics or {}),
+            paths=PathModel.restore(paths, detector) if paths else None,
         )
+
+
+class Separation(Protocol):
+    """What makes paths of contexts, and its tensors."""
+
+    def __call__(self, evidence: Evidence) -> Paths:
+        """The paths of contexts [batch]."""
+
+    def state(self) -> Mapping[str, Tensor]:
+        """All that it needs, for safetensors."""
 
 
 @torch.inference_mode()
@@ -159,11 +179,13 @@ def fit_model(
     grouped: bool = False,
     seed: int = 0,
     kinematics: Kinematics | None = None,
+    separation: Separation | None = None,
 ) -> Model:
     """Learn from healthy recordings and calibrate out of fold, recordings never split.
 
     grouped says that the clips' recordings are the true groups; else recordings of over two minutes are cut into blocks
-    of 60 s that count as recordings. At most 1,000 contexts are learned from, drawn with `seed`. Raises
+    of 60 s that count as recordings. At most 1,000 contexts are learned from, drawn with `seed`. With a
+    `separation` the model has the worst of its paths besides, with a calibration of its own. Raises
     ValueError, with the remedy, for fewer than three recordings (or blocks), and for clips that are not sound.
     """
     front_end = FrontEnd.at(rate)
@@ -193,4 +215,13 @@ def fit_model(
             hear_lines([clips[one.clip].samples[one.first * size : one.last * size] for one in chosen.spans], rate),
         ),
         kinematics=kinematics or Kinematics(),
+        paths=_paths(fresh.name, evidence, groups, separation, kinematics),
     )
+
+
+def _paths(
+    name: str, healthy: Evidence, groups: Tensor, separation: Separation | None, kinematics: Kinematics | None
+) -> PathModel | None:
+    if separation is None:
+        return None
+    return PathModel.fit(name, separation(healthy), groups, separation.state(), kinematics)

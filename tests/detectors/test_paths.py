@@ -1,0 +1,68 @@
+"""The worst of several paths, calibrated as one."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from detectors.base import Evidence
+from detectors.paths import PATHS, PathModel, Paths
+
+MELS, FRAMES, RECORDINGS = 16, 20, 40
+
+
+def contexts(count: int, seed: int, *, odd: dict[str, float] | None = None) -> Paths:
+    """Healthy contexts of every path, with so many dB more in some bands of the paths named in `odd`."""
+    generator = torch.Generator().manual_seed(seed)
+    made = {}
+    for path in PATHS:
+        level = -50.0 + 2.0 * torch.randn(count, MELS, 1, generator=generator)
+        log_mel = level + torch.randn(count, MELS, FRAMES, generator=generator)
+        log_mel[:, 3:6] += (odd or {}).get(path, 0.0)
+        made[path] = Evidence(log_mel, torch.ones_like(log_mel), log_mel.mean(1))
+    return made
+
+
+def fitted(seed: int = 0) -> PathModel:
+    groups = torch.arange(RECORDINGS).repeat_interleave(2)
+    return PathModel.fit("neighbours", contexts(2 * RECORDINGS, seed), groups, {"net.x": torch.zeros(2)})
+
+
+def rate(score: Tensor, alpha: float) -> float:
+    return float((score >= -torch.log10(torch.tensor(alpha))).double().mean())
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.1, 0.2])
+def test_the_maximum_keeps_its_false_alarm_rate(alpha: float) -> None:
+    """Fresh healthy sound alarms about as often as asked; three scores each calibrated alone alarm far more often."""
+    model = fitted()
+    found = [model.score(contexts(400, 100 + seed)).score for seed in range(3)]
+    assert rate(torch.cat(found), alpha) <= 1.6 * alpha
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_whichever_path_hears_the_fault_speaks(path: str) -> None:
+    """A fault on one path raises the score and the path is named."""
+    model = fitted()
+    found = model.score(contexts(20, 7, odd={path: 25.0}))
+    assert float(found.score.median()) > 1.5
+    assert {PATHS[number] for number in found.path.tolist()} == {path}
+
+
+def test_a_row_stands_alone_and_state_restores_it() -> None:
+    """Batch mates change nothing, and a model restored from its tensors gives the same scores."""
+    model = fitted()
+    some = contexts(6, 3)
+    whole = model.score(some)
+    alone = model.score({path: one.rows([4]) for path, one in some.items()})
+    assert torch.allclose(whole.score[4], alone.score[0])
+    again = PathModel.restore(dict(model.state()), "neighbours").score(some)
+    assert torch.equal(again.score, whole.score)
+    assert torch.equal(again.path, whole.path)
+
+
+def test_missing_paths_are_told() -> None:
+    """A path that is not there is an error that names it."""
+    some = dict(contexts(8, 0))
+    del some["residual"]
+    with pytest.raises(ValueError, match="residual"):
+        PathModel.fit("neighbours", some, torch.arange(8), {})
