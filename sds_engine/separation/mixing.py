@@ -18,7 +18,7 @@ from torch import Tensor
 from sds_engine.physics.wander import generator as numpy_generator
 from sds_engine.separation.grid import BINS, RATE, analyse, log_mel, mel_bands, power
 from sds_engine.separation.network import TEXT, QueryInput, enrolment_statistics
-from sds_engine.separation.pool import Source
+from sds_engine.separation.pool import Source, coloured_noise
 from sds_engine.separation.standins import random_gains, with_stand_ins
 
 SEGMENT = 4 * RATE
@@ -75,7 +75,7 @@ class Mixer:
             gain = 10.0 ** (rng.uniform(-8.0, 0.0) / 20.0)
             sum_others += gain * _cut(pool[int(rng.integers(len(pool)))], SEGMENT, rng)
         if rng.random() < 0.2 or not sum_others.any():
-            sum_others += _coloured(SEGMENT, rng) * 10.0 ** (rng.uniform(-10.0, 0.0) / 20.0)
+            sum_others += coloured_noise(SEGMENT, rng) * 10.0 ** (rng.uniform(-10.0, 0.0) / 20.0)
         if rng.random() < ABSENT:
             target = np.zeros_like(target)
         prompt = source.prompts[int(rng.integers(len(source.prompts)))] if source.prompts else ""
@@ -136,15 +136,3 @@ def band_power(spectrum: Tensor) -> Tensor:
 def _cut(clip: np.ndarray, length: int, rng: np.random.Generator) -> np.ndarray:
     start = int(rng.integers(0, len(clip) - length + 1))
     return clip[start : start + length].astype(np.float32)
-
-
-def _coloured(length: int, rng: np.random.Generator) -> np.ndarray:
-    """Noise of RMS 1 whose power falls as f^-0 to f^-2, with a slow random envelope half of the time."""
-    spectrum = np.fft.rfft(rng.standard_normal(length))
-    spectrum[1:] *= np.arange(1, len(spectrum)) ** (-0.5 * rng.uniform(0.0, 2.0))
-    spectrum[0] = 0.0
-    noise = np.fft.irfft(spectrum, length)
-    if rng.random() < 0.5:
-        points = np.exp(0.7 * rng.standard_normal(12))
-        noise *= np.interp(np.linspace(0, 11, length), np.arange(12), points)
-    return np.asarray(noise / np.sqrt(np.mean(noise**2)), dtype=np.float32)

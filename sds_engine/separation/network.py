@@ -133,6 +133,11 @@ class QueryInput:
     text: Tensor
     has_text: Tensor
 
+    def to(self, device: torch.device) -> QueryInput:
+        """The same on a device."""
+        parts = (self.statistics, self.has_sound, self.text, self.has_text)
+        return QueryInput(*(one.to(device) for one in parts))
+
     @classmethod
     def of(cls, batch: int, *, statistics: Tensor | None = None, text: Tensor | None = None) -> QueryInput:
         """The same query for a whole batch; statistics [2 * mel] and text [384] where there are any."""

@@ -100,6 +100,25 @@ def event_source(kind: str, number: int, seed: int) -> Source:
     return Source(f"{kind}-{number}", prompts[kind], _half(clips, level), _half([], 1.0))
 
 
+def noise_source(clips: int, seed: int) -> Source:
+    """Coloured noise of several kinds: ventilation, flow, a hall far away."""
+    rng = generator(seed, 72)
+    sounds = [coloured_noise(round(SECONDS * RATE), rng) for _ in range(clips)]
+    return Source("noise", ("noise",), _half(sounds, 1.0), _half([], 1.0), target=False)
+
+
+def coloured_noise(length: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Noise of RMS 1 whose power falls as f^-0 to f^-2, with a slow random envelope half of the time."""
+    spectrum = np.fft.rfft(rng.standard_normal(length))
+    spectrum[1:] *= np.arange(1, len(spectrum)) ** (-0.5 * rng.uniform(0.0, 2.0))
+    spectrum[0] = 0.0
+    noise = np.fft.irfft(spectrum, length)
+    if rng.random() < 0.5:
+        points = np.exp(0.7 * rng.standard_normal(12))
+        noise *= np.interp(np.linspace(0, 11, length), np.arange(12), points)
+    return np.asarray(noise / np.sqrt(np.mean(noise**2)), dtype=np.float32)
+
+
 _Job = tuple[Callable[[str, int, int], Source], str, int]
 
 

@@ -1,0 +1,197 @@
+"""How separators are trained: labels are the truth, training resumes, and forbidden sound stays out."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from sds_engine.separation.adapt import Budget, SiteMixer, SiteSound, adapt
+from sds_engine.separation.enrolment import site_statistics
+from sds_engine.separation.extractor import WEIGHTS, WeightsError, load_extractor
+from sds_engine.separation.grid import RATE, analyse
+from sds_engine.separation.mixing import PAIRINGS, Mixer, band_power, pair
+from sds_engine.separation.network import TEXT, MaskNet, NetSize
+from sds_engine.separation.pool import SECONDS, Source, event_source, machine_source, noise_source, recorded_sources
+from sds_engine.separation.standins import with_stand_ins
+from sds_engine.separation.train import (
+    AVERAGE,
+    Training,
+    advance,
+    rate_at,
+    resume,
+    save_checkpoint,
+    ship,
+)
+from sds_engine.separation.train import _keep as keep
+
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+SMALL = NetSize(channels=16, dilations=(1, 2), query=8)
+PROMPTS = {"hum": torch.ones(TEXT) / TEXT**0.5}
+
+
+def sources() -> list[Source]:
+    """A hum that may be asked for, and noise that may not."""
+    rng = np.random.default_rng(0)
+    t = np.arange(round(SECONDS * RATE)) / RATE
+    clips = np.stack([np.sin(2 * np.pi * 200 * (t + rng.uniform())) * 2**0.5 for _ in range(2)]).astype(np.float16)
+    return [Source("hum", ("hum",), clips, clips[:1]), noise_source(2, 0)]
+
+
+def fresh() -> Training:
+    torch.manual_seed(0)
+    net = MaskNet(SMALL)
+    optimiser = torch.optim.AdamW(net.parameters(), lr=1e-3)
+    return Training(net, {key: value.clone() for key, value in net.state_dict().items()}, optimiser)
+
+
+def test_a_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    """Two steps, a checkpoint and two more steps give the very weights of four steps in one go."""
+    mixer = Mixer(sources(), PROMPTS, seed=3)
+    straight, broken = fresh(), fresh()
+    for _ in range(4):
+        advance(straight, mixer.batch(straight.step, 4), 100)
+    for _ in range(2):
+        advance(broken, mixer.batch(broken.step, 4), 100)
+    save_checkpoint(broken, tmp_path / "checkpoint.safetensors")
+    again = fresh()
+    resume(again, tmp_path / "checkpoint.safetensors")
+    for _ in range(2):
+        advance(again, mixer.batch(again.step, 4), 100)
+    assert again.step == straight.step == 4
+    for key, value in straight.net.state_dict().items():
+        assert torch.equal(again.net.state_dict()[key], value), key
+        assert torch.equal(again.mean[key], straight.mean[key]), key
+
+
+def test_the_rate_rises_stays_and_falls() -> None:
+    """The learning rate warms up, is level in between, and ends at nothing."""
+    assert rate_at(0, 5000) < 0.01 * rate_at(1000, 5000)
+    assert rate_at(1000, 5000) == rate_at(4000, 5000)
+    assert rate_at(4999, 5000) < 0.01 * rate_at(1000, 5000)
+    assert 0.9 < AVERAGE < 1.0
+
+
+def test_the_label_is_the_share_of_power() -> None:
+    """For sounds in separate bands the ratio is 1 where the target is and 0 where the others are."""
+    t = torch.arange(2 * RATE) / RATE
+    wanted, rest = analyse(torch.sin(2 * torch.pi * 400 * t)[None]), analyse(torch.sin(2 * torch.pi * 4000 * t)[None])
+    mixture, ratio = pair(wanted, rest, torch.ones(1), (-3.0, 3.0), torch.Generator().manual_seed(0))
+    loud = band_power(wanted)[0].mean(-1).argmax(), band_power(rest)[0].mean(-1).argmax()
+    assert mixture.shape == ratio.shape == (PAIRINGS, 128, wanted.shape[-1])
+    assert float(ratio[:, loud[0], 3:-3].min()) > 0.99
+    assert float(ratio[:, loud[1], 3:-3].max()) < 0.01
+
+
+def test_examples_are_the_steps_own() -> None:
+    """The same step gives the same examples, another step others; ratios lie in 0..1 and every query asks."""
+    mixer = Mixer(sources(), PROMPTS, seed=1)
+    one, again, other = mixer.batch(5, 8), mixer.batch(5, 8), mixer.batch(6, 8)
+    assert torch.equal(one.log_mel, again.log_mel)
+    assert not torch.equal(one.log_mel, other.log_mel)
+    assert float(one.ratio.min()) >= 0.0
+    assert float(one.ratio.max()) <= 1.0
+    assert bool((one.query.has_sound | one.query.has_text).all())
+
+
+def test_stand_ins_change_their_share_and_nothing_else() -> None:
+    """With share 0 sound passes untouched; with share 1 most of it is changed; silence never becomes NaN."""
+    sound = torch.randn(64, RATE, generator=torch.Generator().manual_seed(0))
+    sound[0] = 0.0
+    same, flat = with_stand_ins(sound, 0.0, torch.Generator().manual_seed(1))
+    assert torch.equal(same, sound)
+    assert bool((flat == 1.0).all())
+    changed, gains = with_stand_ins(sound, 1.0, torch.Generator().manual_seed(1))
+    assert bool(torch.isfinite(changed).all())
+    touched = (changed != sound).any(1) | (gains != 1.0).any(1)
+    assert 0.75 < float(touched.double().mean()) < 1.0
+
+
+def test_machines_of_the_pool_have_faults() -> None:
+    """A machine brings healthy and faulty takes of its own level; an event brings none and may be asked for."""
+    machine, event = machine_source("fan", 0, 0), event_source("clank", 0, 0)
+    assert len(machine.clips) == 3
+    assert len(machine.faulty) == 2
+    assert float(np.sqrt(np.mean(machine.clips.astype(np.float32) ** 2))) == pytest.approx(1.0, abs=0.05)
+    assert event.target
+    assert not len(event.faulty)
+
+
+def quiet(path: Path) -> NDArray[np.float32]:
+    return np.full(RATE, 0.01, dtype=np.float32) + len(path.name) * 1e-6
+
+
+def test_what_ships_must_not_hear_the_test_side(tmp_path: Path) -> None:
+    """The fan of the development set is refused by name, its test background is left out, the rest is listed."""
+    for name in ("rain__1-a.wav", "rain__3-b.wav"):
+        (tmp_path / name).write_bytes(name.encode())
+    found, heard = recorded_sources(tmp_path, read=quiet, keep=keep)
+    assert [one.name for one in found] == ["rain"]
+    assert [one.file.rpartition("/")[2] for one in heard] == ["rain__1-a.wav"]
+    assert heard[0].sha256 == hashlib.sha256(b"rain__1-a.wav").hexdigest()
+    bad = tmp_path / "mimii_fan"
+    bad.mkdir()
+    (bad / "x.wav").write_bytes(b"x")
+    with pytest.raises(ValueError, match="must not hear"):
+        recorded_sources(tmp_path, read=quiet)
+
+
+@pytest.mark.skipif(not (WEIGHTS / "extractor.json").exists(), reason="no extractor is shipped")
+@pytest.mark.skipif(not SHARED.exists(), reason="needs the development recordings")
+def test_the_shipped_list_holds_no_test_recording() -> None:
+    """No hash of the shipped training list is a recording of the fan or of ESC-10's fold 3."""
+    card = json.loads((WEIGHTS / "extractor.json").read_text("utf-8"))
+    kept_out = [*(SHARED / "mimii_fan_id00").rglob("*.flac"), *(SHARED / "esc10").glob("*__3-*.flac")]
+    assert len(kept_out) > 100
+    hashes = {hashlib.sha256(path.read_bytes()).hexdigest() for path in kept_out}
+    assert not hashes & {one["sha256"] for one in card["recordings"]}
+    assert load_extractor()[1]["steps"] == card["steps"]
+    assert (WEIGHTS / "extractor.safetensors").stat().st_size < 10_000_000
+
+
+def test_weights_on_disk_are_checked(tmp_path: Path) -> None:
+    """What was shipped is loaded; a flipped byte, or nothing there, is an error with the remedy."""
+    with pytest.raises(WeightsError, match=r"separation\.train"):
+        load_extractor(tmp_path)
+    ship(fresh(), tmp_path, [], {"seed": 0})
+    extractor, card = load_extractor(tmp_path)
+    assert extractor.net.size == SMALL
+    assert card["steps"] == 0
+    data = bytearray((tmp_path / "extractor.safetensors").read_bytes())
+    data[-1] ^= 1
+    (tmp_path / "extractor.safetensors").write_bytes(data)
+    with pytest.raises(WeightsError, match="SHA-256"):
+        load_extractor(tmp_path)
+
+
+def test_adaptation_learns_the_site_and_keeps_its_budget() -> None:
+    """A few steps on a hum in noise lower the loss; the budget's clock stops it; the given net is not changed."""
+    t = torch.arange(5 * RATE) / RATE
+    hum = 0.05 * torch.sin(2 * torch.pi * 300 * t)
+    noise = 0.05 * torch.randn(5 * RATE, generator=torch.Generator().manual_seed(0))
+    sound, statistics = SiteSound((hum,), (noise,)), site_statistics((hum,))
+    torch.manual_seed(0)
+    net = MaskNet(SMALL)
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    losses: list[float] = []
+    adapted, steps = adapt(
+        net, sound, statistics, budget=Budget(12, 1e9), rate_peak=1e-2, progress=lambda _, loss: losses.append(loss)
+    )
+    assert steps == 12
+    assert losses[-1] < 0.8 * losses[0]
+    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+    ticks = iter(range(100))
+    assert adapt(net, sound, statistics, budget=Budget(50, 2.5, lambda: float(next(ticks))))[1] == 2
+    example = SiteMixer(sound, statistics, 9).batch(0, 4)
+    with torch.inference_mode():
+        share = torch.sigmoid(adapted(example.log_mel, example.query))
+    assert float((share - example.ratio).abs().mean()) < 0.5
+
+
+def test_a_site_without_sound_is_refused() -> None:
+    """No target, or no background, is an error."""
+    with pytest.raises(ValueError, match="at least one of each"):
+        SiteSound((), (torch.zeros(5),))
