@@ -20,6 +20,7 @@ from detectors.aggregate import join
 from detectors.frontend import Features, FrontEnd
 from detectors.model import Model
 from monitor.errors import WorkFailed
+from monitor.separating import Scored, Separating
 from monitor.settings import Line
 from streams import codec, gate
 from streams.broker import Broker, Message, TopicPartition
@@ -82,6 +83,7 @@ class Pipeline:
         self._memory: defaultdict[str, Memory] = defaultdict(Memory)
         self._front_end = _common_front_end(models)
         self._waveform = any(model.needs_waveform for mics in models.values() for model in mics.values())
+        self._separating = Separating(line.chain, models)
         self._longest = max(model.context_windows for mics in models.values() for model in mics.values())
 
     def assigned(self, partitions: Mapping[TopicPartition, int]) -> None:
@@ -128,14 +130,16 @@ class Pipeline:
         decoded = time.perf_counter()
         self._remember(windows)
         heard = time.perf_counter()
-        scores = self._scores(windows)
+        scores, separating_s = self._scores(windows)
         done = time.perf_counter()
         share = max(1, len(messages))
         seconds = {
             "decode": (decoded - started) / share,
             "front_end": (heard - decoded) / share,
-            "score": (done - heard) / share,
+            "score": (done - heard - separating_s) / share,
         }
+        if self._separating.on:
+            seconds["separate"] = separating_s / share
         results = iter(scores)
         records = [next(results) if isinstance(one, AudioWindow) else one for one in taken]
         return [_outgoing(record, seconds) for record in records]
@@ -152,7 +156,8 @@ class Pipeline:
             heard = Heard(_own(features.row(row)), broken="gap" in window.flags)
             self._memory[window.mic].recent[window.session, window.sequence] = heard
 
-    def _scores(self, windows: Sequence[AudioWindow]) -> list[WindowScore]:
+    def _scores(self, windows: Sequence[AudioWindow]) -> tuple[list[WindowScore], float]:
+        """A score for every window, in their order, and the seconds that separating took of it."""
         now = self._clock_ns()
         results: list[WindowScore | None] = [None] * len(windows)
         groups: defaultdict[int, list[tuple[int, list[Features]]]] = defaultdict(list)
@@ -176,7 +181,22 @@ class Pipeline:
             for row, values in zip(rows, table, strict=True):
                 window = windows[row]
                 results[row] = _score(window, "ok", now, model=self._model(window), values=values)
-        return [result for result in results if result is not None]
+        contexts = {row: (models[key], context) for key, members in groups.items() for row, context in members}
+        return self._separated(windows, results, contexts, now)
+
+    def _separated(
+        self,
+        windows: Sequence[AudioWindow],
+        results: Sequence[WindowScore | None],
+        contexts: Mapping[int, tuple[Model, list[Features]]],
+        now: int,
+    ) -> tuple[list[WindowScore], float]:
+        """The results, those with a context through the expensive stage where it is on."""
+        judged = {row: result for row, result in enumerate(results) if result is not None and row in contexts}
+        scored = [Scored(windows[row], result, *contexts[row]) for row, result in judged.items()]
+        better, seconds = self._separating(scored, now)
+        final = dict(enumerate(results)) | dict(zip(judged, better, strict=True))
+        return [result for result in final.values() if result is not None], seconds
 
 
 def _common_front_end(models: Models) -> FrontEnd:

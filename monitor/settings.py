@@ -103,13 +103,28 @@ class Chain(Part):
     """The stages that a window runs through, and the device they run on.
 
     `threads` is per worker: one thread each and more workers beats threads that wait for each other on busy cores.
+    With the stage `separated` a separator is adapted to the site when a machine is trained, for `adapt_minutes` at
+    most, and a window's score is the worst of raw, separated and residual sound. `cascade` spares most windows that:
+    only those with a raw score from `cascade_above` on, and `cascade_share` of all others, in turn, are separated. A
+    worker that is `overload_s` behind live sound separates nothing until it has caught up, and counts that.
     """
 
-    stages: tuple[Literal["raw"], ...] = ("raw",)
+    stages: tuple[Literal["raw", "separated"], ...] = ("raw",)
     device: str = "cpu"
     threads: int = Field(1, ge=1, le=256)
     max_batch: int = Field(64, ge=1, le=4096)
     max_wait_s: float = Field(0.2, ge=0.0, le=10.0)
+    adapt_minutes: float = Field(8.0, gt=0.0, le=600.0)
+    cascade: bool = True
+    cascade_above: float = Field(1.0, ge=0.0, le=10.0)
+    cascade_share: float = Field(0.05, ge=0.0, le=1.0)
+    overload_s: float = Field(30.0, ge=1.0)
+
+    @model_validator(mode="after")
+    def _raw_first(self) -> Chain:
+        if self.stages[:1] != ("raw",) or len(set(self.stages)) != len(self.stages):
+            raise ValueError('stages begin with "raw" and name each once: use ["raw"] or ["raw", "separated"]')
+        return self
 
 
 class Alarms(Part):

@@ -29,7 +29,12 @@ check_hostname = true, mechanism = "SCRAM-SHA-512", username = "ear", \
 password = "", password_file = "kafka-password" }
 
 [chain]
-stages = ["raw"]                # the stages before the score
+stages = ["raw"]                # ["raw"] | ["raw", "separated"]: also score what a separator makes of the sound
+# adapt_minutes = 8             # with "separated": how long train adapts the separator to each machine
+# cascade = true                # separate only windows that are odd already, and some others in turn
+# cascade_above = 1.0           # odd already: raw score from here on
+# cascade_share = 0.05          # of all other windows, in turn per microphone
+# overload_s = 30               # so far behind live sound nothing is separated, and that is counted
 # device = "cpu"                # cpu | cuda
 # threads = 1                   # per worker process; more workers beat more threads where cores are busy
 # max_batch = 64                # windows per batch

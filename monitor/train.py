@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -26,6 +26,8 @@ from monitor.baselines import read_baselines
 from monitor.console import progress, say
 from monitor.errors import WorkFailed
 from monitor.settings import Line, Machine
+from monitor.site_sound import SiteRecordings, adapted_stage, usable_rate
+from monitor.stages import MaskStage
 from sds_engine.physics.bearings import Bearing
 from streams import soundfiles
 
@@ -104,7 +106,9 @@ def _train_machine(line: Line, machine: Machine, detector: str, seed: int, quiet
             say(f"left out: {text}", quiet=quiet)
         if not clips:
             raise WorkFailed(f"machine {machine.id}: no usable recording in {group.folder}: add healthy recordings")
-        model = _fit(clips, line, machine, detector, seed)
+        separation, notes = separation_of(line, machine, clips, seed, quiet=quiet)
+        model = _fit(clips, line, machine, detector, seed, separation)
+        model = replace(model, notes=(*model.notes, *notes))
         models[group.key] = model
         sources += heard
         summaries.append(_summary(machine, group, model, len(heard), refused))
@@ -115,7 +119,9 @@ def _train_machine(line: Line, machine: Machine, detector: str, seed: int, quiet
     return summaries
 
 
-def _fit(clips: Sequence[Clip], line: Line, machine: Machine, detector: str, seed: int) -> Model:
+def _fit(
+    clips: Sequence[Clip], line: Line, machine: Machine, detector: str, seed: int, separation: MaskStage | None = None
+) -> Model:
     try:
         return fit_model(
             clips,
@@ -124,9 +130,37 @@ def _fit(clips: Sequence[Clip], line: Line, machine: Machine, detector: str, see
             detector=detector or None,
             seed=seed,
             kinematics=kinematics_of(machine),
+            separation=separation,
         )
     except ValueError as error:
         raise WorkFailed(f"machine {machine.id}: {error}") from error
+
+
+def separation_of(
+    line: Line, machine: Machine, clips: Sequence[Clip], seed: int, *, quiet: bool
+) -> tuple[MaskStage | None, tuple[str, ...]]:
+    """A separator adapted to the machine's `clean` and `background` folders, where the chain has that stage; notes.
+
+    Raises WorkFailed at another rate than 16 kHz, and for a folder without sound.
+    """
+    if "separated" not in line.chain.stages:
+        return None, ()
+    if not usable_rate(line.site.rate):
+        raise WorkFailed(f'[site] rate is {line.site.rate} Hz, but [chain] stages "separated" hears 16000 Hz only')
+
+    def folder(path: Path | None) -> list[torch.Tensor]:
+        sounds = (
+            [soundfiles.read_clip(one, rate=line.site.rate) for one in soundfiles.list_sounds(path)] if path else []
+        )
+        return [torch.from_numpy(samples) for samples in sounds]
+
+    try:
+        clean, background = folder(machine.clean), folder(machine.background)
+    except soundfiles.SoundFileError as error:
+        raise WorkFailed(f"machine {machine.id}: {error}") from error
+    say(f"{machine.id}: adapting the separator, {line.chain.adapt_minutes:g} min at most", quiet=quiet)
+    recordings = SiteRecordings(clean, background, [clip.samples for clip in clips])
+    return adapted_stage(recordings, minutes=line.chain.adapt_minutes, seed=seed)
 
 
 def kinematics_of(machine: Machine) -> Kinematics:

@@ -1,0 +1,204 @@
+"""The separated chain in the real pipeline: identity twins, the cascade, overload, and one copy in and out."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from pathlib import Path
+
+import pytest
+import torch
+from hummingline import RATE, hum, write_line
+
+from detectors.base import Evidence
+from detectors.model import Model
+from detectors.paths import PATHS
+from detectors.store import load_models
+from monitor.cascade import LIVE_S, OVERLOAD, Cascade
+from monitor.errors import WorkFailed
+from monitor.line_broker import open_line_broker
+from monitor.pipeline import Models, Pipeline
+from monitor.settings import Chain, Line, SettingsError, load_line
+from monitor.stages import Identity, MaskStage, paths_of
+from monitor.train import train_line
+from sds_engine.separation.network import STATISTICS, MaskNet, NetSize
+from streams import codec, soundfiles
+from streams.broker import Broker, Message
+from streams.records import TOPIC_WINDOWS, AudioWindow, WindowScore
+
+SECONDS = 60.0
+CHAIN = '[chain]\nstages = ["raw", "separated"]\nadapt_minutes = 0.01\n'
+EVERY = Chain(stages=("raw", "separated"), cascade=False)
+
+
+@pytest.fixture(scope="module")
+def line(tmp_path_factory: pytest.TempPathFactory) -> Line:
+    """A trained line of one machine with clean and background recordings; its separator had half a second."""
+    folder = tmp_path_factory.mktemp("separated")
+    path = write_line(folder, extra=CHAIN)
+    for kind, seed, tone in (("clean", 50, 120.0), ("background", 60, 900.0)):
+        for number in range(2):
+            target = folder / kind / f"{number}.wav"
+            target.parent.mkdir(exist_ok=True)
+            soundfiles.write_wav(target, hum(8.0, tone, seed + number), RATE)
+    text = path.read_text("utf-8").replace(
+        'healthy = "healthy/fan"\n', 'healthy = "healthy/fan"\nclean = "clean"\nbackground = "background"\n'
+    )
+    path.write_text(text, "utf-8")
+    loaded = load_line(path)
+    train_line(loaded, only=["fan"], detector="neighbours", quiet=True)
+    return loaded.model_copy(update={"machine": loaded.machine[:1]})
+
+
+@pytest.fixture(scope="module")
+def models(line: Line) -> Models:
+    return {"fan": load_models(line.models / "fan")}
+
+
+@pytest.fixture
+def broker(line: Line, tmp_path: Path) -> Broker:
+    settings = line.broker.model_copy(update={"url": f"embedded:{tmp_path / 'broker'}", "partitions": 1})
+    return open_line_broker(line.model_copy(update={"broker": settings}))
+
+
+def windows(mic: str = "fan-a", seed: int = 99) -> list[AudioWindow]:
+    sound = hum(SECONDS, 120.0, seed).reshape(-1, 2 * RATE)
+    return [
+        AudioWindow("fan", mic, "s", number, number * 2_000_000_000, RATE, samples)
+        for number, samples in enumerate(sound)
+    ]
+
+
+def run(
+    line: Line, chain: Chain, models: Models, broker: Broker, now_ns: int = 0, mic: str = "fan-a"
+) -> list[WindowScore]:
+    pipeline = Pipeline(line.model_copy(update={"chain": chain}), models, broker, clock_ns=lambda: now_ns)
+    sent = [Message(TOPIC_WINDOWS, 0, at, *codec.encode_window(one)) for at, one in enumerate(windows(mic))]
+    return [codec.decode_score(Message("", 0, 0, one.key, one.value, one.headers)) for one in pipeline.process(sent)]
+
+
+def test_every_window_on_all_paths(line: Line, models: Models, broker: Broker) -> None:
+    """With the cascade off each scored window has the worst of its paths, the same for a batch and window by window."""
+    found = run(line, EVERY, models, broker)
+    scored = [one for one in found if one.status == "ok"]
+    assert scored
+    assert {one.path for one in scored} <= set(PATHS)
+    assert all("separate" in one.stage_seconds for one in found)
+    pipeline = Pipeline(line.model_copy(update={"chain": EVERY}), models, broker, clock_ns=lambda: 0)
+    single = []
+    for at, one in enumerate(windows()):
+        made = pipeline.process([Message(TOPIC_WINDOWS, 0, at, *codec.encode_window(one))])[0]
+        single.append(codec.decode_score(Message("", 0, 0, made.key, made.value, made.headers)))
+    assert [one.score for one in single if one.status == "ok"] == pytest.approx([one.score for one in scored], abs=1e-3)
+
+
+def test_raw_is_untouched(line: Line, models: Models, broker: Broker) -> None:
+    """With the stage off the scores are those of a model without a separator, bit for bit."""
+    plain = {"fan": {mic: dataclasses.replace(model, paths=None) for mic, model in models["fan"].items()}}
+    ours, theirs = run(line, Chain(), models, broker), run(line, Chain(), plain, broker)
+    assert [one.score for one in ours if one.status == "ok"] == [one.score for one in theirs if one.status == "ok"]
+    assert {one.path for one in ours} == {"raw"}
+    assert not any("separate" in one.stage_seconds for one in ours)
+
+
+def test_the_cascade_takes_its_share_in_turn(line: Line, models: Models, broker: Broker) -> None:
+    """Below the level one window in five is separated, at a time of each microphone's own; the rest stay raw."""
+    chain = Chain(stages=("raw", "separated"), cascade_above=9.0, cascade_share=0.2)
+    cascade = Cascade(chain)
+    taken = [one.sequence for one in windows() if cascade.wants(one, 0.0)]
+    assert len(taken) == len(windows()) // 5
+    assert {b - a for a, b in itertools.pairwise(taken)} == {5}
+    full = {one.sequence: one for one in run(line, EVERY, models, broker)}
+    raw = {one.sequence: one for one in run(line, Chain(), models, broker)}
+    for one in run(line, chain, models, broker):
+        if one.status == "ok":
+            expected = full if one.sequence in taken else raw
+            assert one.score == pytest.approx(expected[one.sequence].score, abs=1e-3)
+
+
+def test_odd_windows_are_always_separated() -> None:
+    """From the level on every window is separated, whatever its turn."""
+    cascade = Cascade(Chain(stages=("raw", "separated"), cascade_above=1.0, cascade_share=0.0))
+    assert all(cascade.wants(one, 1.0) for one in windows())
+    assert not any(cascade.wants(one, 0.99) for one in windows())
+
+
+def test_overload_skips_the_stage_and_no_window(line: Line, models: Models, broker: Broker) -> None:
+    """Late live windows keep their raw score and say why; a replay of old sound is no overload."""
+    last = windows()[-1].end_ns
+    late = run(line, EVERY, models, broker, now_ns=last + int(100e9))
+    raw = run(line, Chain(), models, broker)
+    assert len(late) == len(windows())
+    assert [one.score for one in late if one.status == "ok"] == [one.score for one in raw if one.status == "ok"]
+    assert {one.reason for one in late if one.status == "ok"} == {OVERLOAD}
+    old = run(line, EVERY, models, broker, now_ns=last + int((LIVE_S + 100) * 1e9))
+    assert not any(one.reason for one in old if one.status == "ok")
+
+
+def test_a_batch_is_copied_once_in_and_once_out(
+    line: Line, models: Models, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stacking makes one tensor that goes to the device once; with the stages on nothing further is sent."""
+    moved = []
+    original = torch.Tensor.to
+
+    def counted(self: torch.Tensor, *given: object, **options: object) -> torch.Tensor:
+        if self.ndim == 2 and self.shape[1] == 2 * RATE:
+            moved.append(self.shape)
+        return original(self, *given, **options)
+
+    monkeypatch.setattr(torch.Tensor, "to", counted)
+    run(line, EVERY, models, broker)
+    assert moved == [(len(windows()), 2 * RATE)]
+
+
+def test_a_model_without_a_separator_is_told(line: Line, models: Models, broker: Broker) -> None:
+    """A chain that separates refuses a model that cannot, with the remedy."""
+    plain: dict[str, dict[str, Model]] = {
+        "fan": {mic: dataclasses.replace(model, paths=None) for mic, model in models["fan"].items()}
+    }
+    with pytest.raises(WorkFailed, match="factory-ear train"):
+        Pipeline(line.model_copy(update={"chain": EVERY}), plain, broker)
+
+
+def test_wrong_stages_are_refused(tmp_path: Path) -> None:
+    """Stages in another order, or unknown ones, are errors that say what to write."""
+    for stages in ('["separated"]', '["raw", "raw"]', '["raw", "magic"]'):
+        path = write_line(tmp_path, extra=f"[chain]\nstages = {stages}\n")
+        with pytest.raises(SettingsError, match="stages"):
+            load_line(path)
+
+
+def evidence(seed: int = 0) -> Evidence:
+    generator = torch.Generator().manual_seed(seed)
+    log_mel = -50.0 + 5.0 * torch.randn(2, 128, 30, generator=generator)
+    return Evidence(log_mel, torch.ones_like(log_mel), log_mel.mean(1))
+
+
+def test_the_identity_changes_nothing() -> None:
+    """Its separated path is the raw one; the residual is silent and not believed."""
+    given = evidence()
+    made = Identity()(given)
+    assert torch.equal(made["separated"].log_mel, given.log_mel)
+    assert torch.equal(made["separated"].confidence, given.confidence)
+    assert float(made["residual"].confidence.max()) == 0.0
+
+
+def test_the_parts_share_the_power() -> None:
+    """Separated and residual power add up to the raw one, cell by cell, and confidence is the squared share."""
+    given = evidence()
+    share = torch.rand(given.log_mel.shape, generator=torch.Generator().manual_seed(1)).clamp(0.01, 0.99)
+    made = paths_of(given, share)
+    total = sum(10.0 ** (made[path].log_mel / 10.0) for path in ("separated", "residual"))
+    assert torch.allclose(total, 10.0 ** (given.log_mel / 10.0), rtol=1e-4)
+    assert torch.allclose(made["separated"].confidence, share.square())
+
+
+def test_a_stage_is_restored_from_its_tensors() -> None:
+    """A stage made again from its state gives the same paths; a foreign state is refused."""
+    torch.manual_seed(0)
+    stage = MaskStage.restore(MaskStage(MaskNet(NetSize(16, (1, 2), 8)), torch.randn(STATISTICS)).state())
+    again = MaskStage.restore(stage.state())
+    assert torch.equal(stage.share(evidence().log_mel), again.share(evidence().log_mel))
+    with pytest.raises(WorkFailed, match="train it anew"):
+        MaskStage.restore({"size": torch.tensor([1, 2, 3])})
