@@ -225,7 +225,10 @@ def evaluate(
     dataset: Annotated[
         DataSet | None, typer.Option("--dataset", help="DIR is this public data set, as its archives unpack.")
     ] = None,
-    chain: Annotated[str, typer.Option("--chain", help="raw")] = "raw",
+    chain: Annotated[str, typer.Option("--chain", help="raw | separated | full | all")] = "raw",
+    adapt_minutes: Annotated[
+        float, typer.Option("--adapt-minutes", min=0.01, help="Per machine, for a chain that separates.")
+    ] = 8.0,
     detectors: Annotated[
         str, typer.Option("--detectors", help="all, quick (none that trains a network), or NAME,NAME,...")
     ] = "all",
@@ -249,7 +252,15 @@ def evaluate(
         source, notes = out / "manifest.csv", found.notes
         write_manifest(found, source)
     report = evaluate_manifest(
-        source, out, chain=chain, seed=seed, lang=lang, detectors=detectors, dataset=dataset or "", notes=notes
+        source,
+        out,
+        chain=chain,
+        seed=seed,
+        lang=lang,
+        detectors=detectors,
+        adapt_minutes=adapt_minutes,
+        dataset=dataset or "",
+        notes=notes,
     )
     if as_json:
         _print_json(report)

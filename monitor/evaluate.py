@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,12 @@ from monitor.console import progress as console_progress
 from monitor.console import say, table
 from monitor.contenders import Contender, contenders
 from monitor.dataset_table import Judged, dataset_table, print_dataset_table
-from monitor.errors import WorkFailed
+from monitor.evaluate_chain import chain_notes, chains_of, check_chain, named, site_stage, through
 from monitor.evaluate_machine import RATE, WINDOW_S, Heard, Outcome, hear_machine, run_detector
 from monitor.manifest import Manifest, read_manifest
 from monitor.report import write_report
+from monitor.site_sound import MINUTES
 
-CHAINS = ("raw",)
 ALPHAS = (0.01, 0.05, 0.1)
 Progress = Callable[[Sequence[str]], Iterable[str]]
 
@@ -48,6 +48,7 @@ def evaluate(
     seed: int = 0,
     lang: str = "en",
     detectors: str = "all",
+    adapt_minutes: float = MINUTES,
     progress: Progress | None = None,
     dataset: str = "",
     notes: Sequence[str] = (),
@@ -55,21 +56,22 @@ def evaluate(
     """Write report.json and report.html into `out` and return the report.
 
     `detectors` is `all`, `quick` (without those that train a network) or names with commas between them; the default
-    and the controls are always there. `progress` wraps the sequence of machines; None: a bar on a terminal. `dataset`
+    and the controls are always there. For another chain than raw each machine's separator is adapted for
+    `adapt_minutes` at most. `progress` wraps the sequence of machines; None: a bar on a terminal. `dataset`
     names the public data set that the manifest was made from, which adds its own table; `notes` are put before the
     report's own.
 
     Raises ManifestError for a manifest that cannot be used, WorkFailed for an unknown chain or detector. What cannot be
     measured (one class only, too few recordings) is null in the report, with the reason under protocol.notes.
     """
-    if chain not in CHAINS:
-        raise WorkFailed(f"--chain is {chain!r}, allowed is {', '.join(CHAINS)}")
+    check_chain(chain)
     rows = contenders(detectors)
     manifest = read_manifest(manifest_path)
     with console_progress("evaluate") as bar:
-        machines = [evaluate_machine(manifest, name, seed, rows) for name in (progress or bar)(manifest.machines())]
-    report = make_report(manifest, machines, {row.name: row.kind for row in rows}, chain, seed)
-    report["protocol"]["notes"][:0] = notes
+        names = (progress or bar)(manifest.machines())
+        machines = [evaluate_machine(manifest, name, seed, rows, chain, adapt_minutes) for name in names]
+    report = make_report(manifest, machines, kinds_of(rows, chain), chain, seed)
+    report["protocol"]["notes"][:0] = [*notes, *chain_notes(chains_of(chain))]
     if dataset:
         report["dataset"] = dataset_table(dataset, [_judged(one, one.heard) for one in machines if one.heard])
     out = Path(out)
@@ -83,13 +85,34 @@ def _judged(machine: Machine, heard: Heard) -> Judged:
     return Judged(machine.name, heard.test, {name: one.statistic for name, one in machine.outcomes.items()})
 
 
-def evaluate_machine(manifest: Manifest, name: str, seed: int, rows: Sequence[Contender]) -> Machine:
-    """One machine of the manifest, with an outcome for every row."""
+def evaluate_machine(
+    manifest: Manifest,
+    name: str,
+    seed: int,
+    rows: Sequence[Contender],
+    chain: str = "raw",
+    adapt_minutes: float = MINUTES,
+) -> Machine:
+    """One machine of the manifest, with an outcome for every row behind every chain that is asked for."""
     try:
         heard = hear_machine(manifest, name, seed)
     except ValueError as error:  # too little to learn from: an answer, not a crash
         return Machine(name, None, {}, str(error))
-    return Machine(name, heard, {row.name: run_detector(row.make(), heard) for row in rows})
+    stage = None
+    if chain != "raw":
+        stage, notes = site_stage(manifest, name, seed, adapt_minutes)
+        heard = replace(heard, notes=(*heard.notes, *notes))
+    outcomes = {
+        named(row.name, one, chain): run_detector(through(row.make(), one, stage), heard)
+        for one in chains_of(chain)
+        for row in rows
+    }
+    return Machine(name, heard, outcomes)
+
+
+def kinds_of(rows: Sequence[Contender], chain: str) -> dict[str, str]:
+    """What each row of the report is, in its order."""
+    return {named(row.name, one, chain): row.kind for one in chains_of(chain) for row in rows}
 
 
 def make_report(
@@ -179,6 +202,9 @@ def _results(machines: Sequence[Machine], kinds: Mapping[str, str], seed: int) -
         results[name] |= _costs([one.outcomes[name] for one in heard])
     for name, one in results.items():
         one["delta_ci"] = roc.interval(replicates[name] - replicates[DEFAULT]) if replicates else None
+        raw = name.partition("+")[0]
+        if raw != name and raw in replicates:  # the same detector behind another chain
+            one["delta_raw_ci"] = roc.interval(replicates[name] - replicates[raw])
     return results
 
 
