@@ -10,8 +10,8 @@ from detectors.frame_gmm import FrameGmm
 from detectors.fusion import Fusion
 from detectors.impulses import Impulses
 from detectors.kinematics import Kinematics
-from detectors.mahalanobis import Mahalanobis
-from detectors.neighbours import FloorNeighbours, Neighbours
+from detectors.mahalanobis import Mahalanobis, QuietMahalanobis
+from detectors.neighbours import FloorNeighbours, Neighbours, QuietNeighbours
 from detectors.physical import Physical
 from detectors.selfsupervised import SelfSupervised
 from detectors.states import States
@@ -21,6 +21,8 @@ DetectorType = (
     | type[Mahalanobis]
     | type[Neighbours]
     | type[FloorNeighbours]
+    | type[QuietMahalanobis]
+    | type[QuietNeighbours]
     | type[FrameGmm]
     | type[Physical]
     | type[Impulses]
@@ -38,6 +40,8 @@ QUICK: tuple[DetectorType, ...] = (  # fitted in seconds
     Mahalanobis,
     Neighbours,
     FloorNeighbours,
+    QuietMahalanobis,
+    QuietNeighbours,
     FrameGmm,
     Physical,
     Impulses,

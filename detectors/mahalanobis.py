@@ -14,7 +14,7 @@ from torch import Tensor
 
 from detectors.base import CONTEXT_S, Evidence
 from detectors.folds import groups_of, out_of_fold
-from detectors.statistics import band_statistics, require, standardise
+from detectors.statistics import band_quiet, band_statistics, require, standardise
 
 
 class Mahalanobis:
@@ -31,6 +31,11 @@ class Mahalanobis:
         self._mean = torch.empty(0, dtype=torch.float64)  # [feature]
         self._whiten = torch.empty(0, 0, dtype=torch.float64)  # [feature, feature], W W' = precision
 
+    @staticmethod
+    def statistic(evidence: Evidence) -> Tensor:
+        """The numbers [batch, feature] in dB whose covariance is learned."""
+        return band_statistics(evidence)
+
     def fit(self, healthy: Evidence, groups: Tensor | None = None) -> Self:
         """Mean and shrunk covariance. Raises ValueError for fewer than two contexts."""
         from sklearn.covariance import LedoitWolf
@@ -38,7 +43,7 @@ class Mahalanobis:
         groups_of(healthy, groups)
         if len(healthy) < 2:
             raise ValueError(f"{len(healthy)} healthy contexts are too few for a covariance: give two or more")
-        self._mean, scale, values = standardise(band_statistics(healthy))
+        self._mean, scale, values = standardise(self.statistic(healthy))
         covariance = torch.from_numpy(LedoitWolf().fit(values.numpy()).covariance_)
         # Identical recordings have no variance at all and would make the matrix singular.
         covariance = covariance + 1e-6 * torch.eye(len(covariance), dtype=torch.float64)
@@ -53,7 +58,7 @@ class Mahalanobis:
 
     def score(self, evidence: Evidence) -> Tensor:
         """The distance [batch]."""
-        white = (band_statistics(evidence) - self._mean) @ self._whiten  # [batch, feature]
+        white = (self.statistic(evidence) - self._mean) @ self._whiten  # [batch, feature]
         return white.square().sum(1).sqrt()
 
     def state(self) -> Mapping[str, Tensor]:
@@ -68,3 +73,14 @@ class Mahalanobis:
         self = cls()
         self._mean, self._whiten = state["mean"], state["whiten"]
         return self
+
+
+class QuietMahalanobis(Mahalanobis):
+    """The same of the bands' levels in quiet moments: the machine alone, while the background pauses."""
+
+    name = "quiet-mahalanobis"
+
+    @staticmethod
+    def statistic(evidence: Evidence) -> Tensor:
+        """The bands' smoothed floors [batch, mel] in dB."""
+        return band_quiet(evidence)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from detectors.base import CONTEXT_S, Evidence
 from detectors.folds import groups_of, out_of_fold
-from detectors.statistics import band_floors, band_statistics, require, standardise
+from detectors.statistics import band_floors, band_quiet, band_statistics, require, standardise
 
 NEIGHBOURS = 5  # whose mean distance is the radius around a healthy context
 _POWER = 0.5
@@ -90,3 +90,14 @@ class FloorNeighbours(Neighbours):
     def statistic(evidence: Evidence) -> Tensor:
         """The bands' floors [batch, mel] in dB."""
         return band_floors(evidence)
+
+
+class QuietNeighbours(Neighbours):
+    """The same by the bands' levels in quiet moments: floors of levels averaged over 0.2 s, which scatter less."""
+
+    name = "quiet-neighbours"
+
+    @staticmethod
+    def statistic(evidence: Evidence) -> Tensor:
+        """The bands' smoothed floors [batch, mel] in dB."""
+        return band_quiet(evidence)

@@ -18,6 +18,8 @@ from torch import Tensor
 from detectors.base import Evidence
 
 FLOOR_SHARE = 0.1  # of the time a band is quieter than its floor
+QUIET_SHARE = 0.05  # of the time a band is quieter than in its quiet moments
+QUIET_FRAMES = 5  # averaged before `band_quiet` takes the floor; half overlapping
 _LEAST_SCALE = 1e-3  # dB
 _LEAST = 1e-4  # a weight that only matters where all others are 0
 
@@ -43,33 +45,50 @@ def band_statistics(evidence: Evidence) -> Tensor:
     return torch.cat([mean, deviation], dim=1).double()
 
 
-def band_floors(evidence: Evidence) -> Tensor:
-    """The level that every band stays under for a tenth of the time [batch, mel] in dB, float64.
+def band_floors(evidence: Evidence, share: float = FLOOR_SHARE) -> Tensor:
+    """The level that every band stays under for a `share` of the time [batch, mel] in dB, float64.
 
     A steady machine under a fluctuating background is what remains when the background pauses (minimum statistics:
     Martin, IEEE Trans. Speech and Audio Processing 9(5), 2001).
     """
     even = (evidence.confidence == evidence.confidence[:, :1, :1]).all(-1).all(-1)  # [batch], each row for itself
     if bool(even.all()):
-        return _plain_floor(evidence.log_mel).double()
+        return _plain_floor(evidence.log_mel, share).double()
     floor = evidence.log_mel.new_empty(evidence.log_mel.shape[:2])  # [batch, mel]
-    floor[even] = _plain_floor(evidence.log_mel[even])
-    floor[~even] = _weighted_floor(evidence.rows(torch.nonzero(~even).squeeze(1)))
+    floor[even] = _plain_floor(evidence.log_mel[even], share)
+    floor[~even] = _weighted_floor(evidence.rows(torch.nonzero(~even).squeeze(1)), share)
     return floor.double()
 
 
-def _plain_floor(log_mel: Tensor) -> Tensor:
+def band_quiet(evidence: Evidence) -> Tensor:
+    """The bands' floors [batch, mel] in dB, float64, of levels averaged over 0.2 s: floors with less scatter.
+
+    A single frame of 64 ms of a noise-like machine scatters by 4 to 5 dB, and the floor of such frames is that
+    scatter's lower end. Minimum statistics smooth first for the same reason (Martin 2001, section II).
+    """
+    width = min(QUIET_FRAMES, evidence.log_mel.shape[-1])
+    weight = weights(evidence)
+
+    def pooled(values: Tensor) -> Tensor:
+        return torch.nn.functional.avg_pool1d(values, width, max(1, width // 2))
+
+    belief = pooled(weight)
+    level = pooled(weight * evidence.log_mel) / belief
+    return band_floors(Evidence(level, belief, evidence.level_dbfs), QUIET_SHARE)
+
+
+def _plain_floor(log_mel: Tensor, share: float) -> Tensor:
     """The same where every frame weighs as much [batch, mel]: one order statistic."""
-    place = max(1, math.ceil(FLOOR_SHARE * log_mel.shape[-1]))
+    place = max(1, math.ceil(share * log_mel.shape[-1]))
     if log_mel.device.type == "cpu":  # numpy selects with vector instructions, five times as fast as torch
         return torch.from_numpy(np.partition(log_mel.numpy(), place - 1, axis=-1)[..., place - 1].copy())
     return log_mel.kthvalue(place, -1).values
 
 
-def _weighted_floor(evidence: Evidence) -> Tensor:
+def _weighted_floor(evidence: Evidence, share: float) -> Tensor:
     level, order = evidence.log_mel.sort(-1)
     weight = weights(evidence).double().gather(-1, order).cumsum(-1)  # [batch, mel, frame]
-    place = (weight < FLOOR_SHARE * weight[..., -1:]).sum(-1, keepdim=True)
+    place = (weight < share * weight[..., -1:]).sum(-1, keepdim=True)
     return level.gather(-1, place.clamp_max(level.shape[-1] - 1)).squeeze(-1)
 
 
