@@ -4,9 +4,10 @@
 
 The monitor never imports torch; this does. It reads jobs as JSON lines on standard input and writes, for each, a folder
 that appears whole: sound.png (log-mel, grey), heat.png (departure from healthy, transparent where there is none; red
-louder, blue quieter), nearest.flac (the healthy recording that resembles it most, where it is still there) and
-shown.json, last. Further versions of the clip (separated.flac, enhanced.flac) and the name of a fault that it resembles
-(fault.json: {"ja": ..., "en": ...}) are put into the same folder by whoever makes them.
+louder, blue quieter), nearest.flac (the healthy recording that resembles it most, where it is still there),
+separated.flac (the machine alone, where its model has a separator) and shown.json, last. A further version
+(enhanced.flac) and the name of a fault that it resembles (fault.json: {"ja": ..., "en": ...}) are put into the same
+folder by whoever makes them.
 """
 
 from __future__ import annotations
@@ -18,10 +19,13 @@ import sys
 import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from monitor.stages import MaskStage
 
 SHOWN = "shown.json"
 NEAREST_S = 10.0
@@ -49,11 +53,14 @@ class Job:
 
 def show(job: Job) -> None:
     """Do one job. Raises what goes wrong; `failed` notes it."""
+    import soundfile
+
     from detectors.store import load_models
     from monitor.clip_score import score_clip
     from monitor.guesses import explain_clip
     from monitor.pictures import smooth
     from monitor.score import choose
+    from monitor.stages import RATE, MaskStage
     from streams import soundfiles
 
     model = choose(load_models(Path(job.model)), job.mic, Path(job.model))
@@ -73,7 +80,22 @@ def show(job: Job) -> None:
             "frames": [[_height(one.low_hz, hz), _height(one.high_hz, hz)] for one in explained.explanation.bands],
             "has_nearest": found,
         }
+        if model.paths is not None and model.rate == RATE:
+            stage = MaskStage.restore(model.paths.separator)
+            sound = np.clip(separated(stage, samples), -1.0, 1.0)
+            soundfile.write(part / "separated.flac", sound, RATE, format="FLAC", subtype="PCM_16")
         (part / SHOWN).write_text(json.dumps(shown, ensure_ascii=False, allow_nan=False), encoding="utf-8")
+
+
+def separated(stage: MaskStage, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The machine's own part of a sound [time] at 16 kHz, by the mask that the machine's model separates with."""
+    import torch
+
+    from sds_engine.separation.grid import analyse, apply_mask, log_mel, mel_to_bins, power
+
+    mix = torch.from_numpy(np.ascontiguousarray(samples))[None]
+    share = stage.share(log_mel(power(analyse(mix))))  # [1, mel, frame]
+    return np.asarray(apply_mask(mix, mel_to_bins(share)).target[0].numpy(), np.float32)
 
 
 def failed(job: Job, why: str) -> None:

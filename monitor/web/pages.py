@@ -51,7 +51,10 @@ class Pages:
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
+            auto_reload=False,
         )
+        for name in self._templates.list_templates(["html"]):
+            self._templates.get_template(name)  # an upgrade under a running monitor changes nothing of it
         found = [path for path in STATIC.iterdir() if path.suffix in KINDS]
         self.static = {path.name: (path.read_text(encoding="utf-8"), KINDS[path.suffix]) for path in found}
 

@@ -47,7 +47,7 @@ def train(folder: Path) -> None:
     bearing = gearbox.bearing
     (folder / "healthy").mkdir()
     for number in range(16):
-        sound = render_take(draw_take(gearbox, 20.0, RATE, rng))
+        sound = render_take(draw_take(gearbox, 14.0, RATE, rng))
         soundfiles.write_wav(folder / "healthy" / f"healthy-{number:02d}.wav", sound, RATE)
     text = LINE.format(
         shaft_hz=gearbox.shaft_hz, teeth=gearbox.teeth[0], n=bearing.n, d=bearing.d * 1e3, D=bearing.D * 1e3
@@ -56,7 +56,7 @@ def train(folder: Path) -> None:
     take = draw_take(gearbox, 30.0, RATE, np.random.default_rng(77))
     sound, _ = add_fault(take, Fault("outer_race", -3.0, start_s=12.0), 5)
     soundfiles.write_wav(folder / "bearing.wav", sound, RATE)
-    train_line(load_line(folder / "line.toml"), quiet=True)
+    train_line(load_line(folder / "line.toml"), detector="neighbours", quiet=True)
 
 
 def hear(plant: Any, work: Path) -> None:

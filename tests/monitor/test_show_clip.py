@@ -6,19 +6,24 @@ import json
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
-from hummingline import RATE, hum, trained, write_line
+import torch
+from hummingline import RATE, hum, write_line
 
 from monitor.evidence import mic_mark
 from monitor.explainer import Explainer
-from monitor.settings import Line
-from monitor.show_clip import SHOWN
+from monitor.settings import Line, load_line
+from monitor.show_clip import SHOWN, separated
+from monitor.train import train_line
 
 
 @pytest.fixture(scope="module")
 def line(tmp_path_factory: pytest.TempPathFactory) -> Line:
-    return trained(write_line(tmp_path_factory.mktemp("show"), live_s=4.0))
+    made = load_line(write_line(tmp_path_factory.mktemp("show"), live_s=4.0))
+    train_line(made, only=["fan"], detector="neighbours", quiet=True)
+    return made
 
 
 def prepared(line: Line, clip: str, sound: object) -> Path:
@@ -54,6 +59,23 @@ def test_a_clip_that_cannot_be_shown_says_so(line: Line) -> None:
     """Too short a clip is a sentence on the page, not a picture that is prepared for ever."""
     folder = prepared(line, "1" * 16, hum(0.5, 120.0, 1))
     assert json.loads((folder / SHOWN).read_text(encoding="utf-8"))["failed"]
+
+
+def test_a_mask_that_takes_all_leaves_the_sound_as_it_is() -> None:
+    """Separated by a mask of ones a clip is itself, by half a mask it is quieter everywhere, and as long as before."""
+
+    class Share:
+        def __init__(self, share: float) -> None:
+            self._share = share
+
+        def share(self, log_mel: torch.Tensor) -> torch.Tensor:
+            return torch.full_like(log_mel, self._share)
+
+    sound = hum(3.3, 120.0, 5)
+    whole, half = (separated(Share(share), sound) for share in (1.0, 0.5))  # type: ignore[arg-type]  # asks as it would
+    assert whole.shape == half.shape == sound.shape
+    assert np.abs(whole - sound)[1024:-1024].max() < 0.02 * np.abs(sound).max()
+    assert np.square(half).sum() < 0.9 * np.square(whole).sum()
 
 
 def test_a_stop_waits_for_nobody(line: Line) -> None:
