@@ -48,12 +48,15 @@ lock:
 	uv pip compile pyproject.toml --all-extras --generate-hashes --python-version 3.11 \
 		--no-header --no-annotate --no-emit-find-links -o requirements.lock
 
-# Optional helpers of tests, from Debian: ffmpeg (streams), chromium (pages). Without them their tests skip.
+# Optional helpers of tests, from Debian: ffmpeg (streams), chromium (pages), Prometheus and Alertmanager (alerts).
+# Without them their tests skip. Debian would start the last two as services: they are switched off.
+HELPERS := ffmpeg chromium prometheus prometheus-alertmanager
 system-packages:
-	@command -v ffmpeg >/dev/null && command -v chromium >/dev/null || { \
+	@command -v $(HELPERS) >/dev/null && [ "$$(command -v $(HELPERS) | wc -l)" = "$(words $(HELPERS))" ] || { \
 		command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] \
-		&& apt-get update -qq && apt-get install -y -qq --no-install-recommends ffmpeg chromium >/dev/null; } \
-		|| echo "ffmpeg or chromium is absent and cannot be installed here: their tests skip"
+		&& apt-get update -qq && apt-get install -y -qq --no-install-recommends $(HELPERS) >/dev/null \
+		&& { command -v systemctl >/dev/null && systemctl disable --now $(wordlist 3,4,$(HELPERS)) >/dev/null 2>&1 || true; }; } \
+		|| echo "one of $(HELPERS) is absent and cannot be installed here: its tests skip"
 
 clean:
 	rm -rf $(VENV) $(DEMO_DIR) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

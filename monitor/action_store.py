@@ -58,7 +58,7 @@ class ActionStore:
     ) -> None:
         self.path = path
         self._machines = frozenset(machines)
-        self._clock_ns, self._at = clock_ns, at
+        self.clock_ns, self._at = clock_ns, at
         self._lock = threading.Lock()
         self._db = open_db(path, any_thread=True)
 
@@ -159,7 +159,7 @@ class ActionStore:
         """Write an audit entry for what the page did or denied itself."""
         cut = By(by.who[:WHO_LONGEST], by.role, by.address)  # a wrong name at log-in may be any text
         with self._lock, transaction(self._db, self.path):
-            now_ns = self._clock_ns()
+            now_ns = self.clock_ns()
             audit.append(self._db, now_ns, cut, action, subject[:NAME_LONGEST], outcome, comment[:COMMENT_LONGEST])
 
     def standing(self, alert_ids: Collection[str]) -> Standing:
@@ -168,7 +168,7 @@ class ActionStore:
             return Standing(
                 acknowledged=self._acknowledged(alert_ids),
                 judged=self._judged(alert_ids),
-                shelves=self._shelves(self._clock_ns()),
+                shelves=self._shelves(self.clock_ns()),
                 rebaselines=self._rebaselines(),
                 floods=[Flood(*row) for row in floods_of(self._db)],
             )
@@ -219,7 +219,7 @@ class ActionStore:
     def _write(self, action: str, subject: str, by: By, *, comment: str = "", detail: str = "") -> Iterator[_Write]:
         """One transaction with its audit entry; a refusal leaves nothing but its entry."""
         with self._lock:
-            write = _Write(self._db, self._machines, self._clock_ns())
+            write = _Write(self._db, self._machines, self.clock_ns())
             said = f"{detail} {comment}".strip()
             try:
                 with transaction(self._db, self.path):

@@ -20,7 +20,7 @@ from monitor.alarm_trail import Seen
 RISE_DB = 1.0  # what rises by less is chance
 SHARE = 0.8  # of the rise that must be explained
 TOGETHER = 2  # machines whose sounds may mix in a look
-STANDS_OUT_DB = 1.5  # a machine that rises by so much more than the others is more than the hall's noise
+STANDS_OUT = 2.0  # times what the machines of a hall rise by in the middle: more than that is a machine's own
 
 Profile = Sequence[float]
 
@@ -55,17 +55,13 @@ def explain(profile: Profile, others: Mapping[str, Profile]) -> Told:
 
 
 def is_halls(profile: Profile, others: Iterable[Profile], quiet: int) -> bool:
-    """Whether a look rises by no more than the other machines' median and `STANDS_OUT_DB`: the noise of the hall.
+    """Whether a look rises in all by no more than `STANDS_OUT` times the other machines' median: the hall's noise.
 
     `others` are the profiles of those that are odd at the moment; `quiet` machines more are not.
     """
-    same = [other for other in others if len(other) == len(profile)]
-    same += [(0.0,) * len(profile)] * quiet
+    rises = [rise(other) for other in others] + [0.0] * quiet
     whole = rise(profile)
-    if not whole or len(same) < 2:  # one other machine is a neighbour, not a hall
-        return False
-    common = [median(values) + STANDS_OUT_DB for values in zip(*same, strict=True)]
-    return _share(profile, common, whole) >= SHARE
+    return len(rises) > 1 and 0 < whole <= STANDS_OUT * median(rises)  # one other machine is a neighbour, not a hall
 
 
 def _share(profile: Profile, other: Profile, whole: float) -> float:

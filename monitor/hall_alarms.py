@@ -31,7 +31,7 @@ from streams.records import Alert, Identity, alert_id
 STATE_VERSION = 1
 TOGETHER_S = 20.0  # alarms whose first odd looks lie within this began together
 FLOOD_S = 600.0
-FLOOD_ENDS = 5  # fewer alarms within FLOOD_S end a flood (ISA-18.2)
+FLOOD_ENDS = 0.5  # of the alarms that begin a flood: fewer within FLOOD_S end it (ISA-18.2: ten and five)
 FEWEST = 3  # machines that can be a hall
 STEP_NS = 1_000_000_000  # how often decisions are looked at, in event time
 
@@ -314,7 +314,7 @@ class HallAlarms:
         if self.alarm.facts.kind == "hall" and members:
             return []
         self._announced = [one for one in self._announced if one[0] > now_ns - FLOOD_S * 1e9]
-        if self.alarm.facts.kind == "flood" and len(self._announced) >= FLOOD_ENDS:
+        if self.alarm.facts.kind == "flood" and len(self._announced) >= FLOOD_ENDS * self._settings.flood_alarms:
             return []
         facts = replace(self.alarm.facts, closed_ns=now_ns)
         alert = replace(self.alarm.alert, closed_ns=now_ns, updated_ns=now_ns, reason=self._say(facts))
