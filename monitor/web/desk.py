@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +30,11 @@ class Desk:
     sessions: Sessions
     guard: Guard
     closing: list[bool] = field(default_factory=list)
+    writes: list[str] = field(default_factory=list)  # what people did last, for those who watch
+
+    def wrote(self, path: str) -> None:
+        """Somebody did something that the board does not know of: pages that are open should show it."""
+        self.writes[:] = [f"{path} {time.monotonic_ns()}"]
 
     async def show(self, request: web.Request, template: str, fill: Callable[[View], dict[str, Any]]) -> web.Response:
         """A page: `fill` is called in the pages' thread with a fresh view."""

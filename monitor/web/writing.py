@@ -137,6 +137,7 @@ class Writing:
             await self._desk.pages.aside(work, actions)
         except Refused as refused:
             return self._refuse(request, refused.why)
+        self._desk.wrote(request.path)
         form = await fields(request)
         return _back(local_path(form.get("next", "")))
 
