@@ -99,6 +99,7 @@ class Metrics:
         for mic, machine in self._mics.items():
             self._signal.labels(machine, mic).set(0)
         self.roles({})
+        self.shelved({}, 0)
         for reason in (*DEAD_REASONS, "other"):
             self._dead.labels(reason)
         for stage in STAGES:

@@ -64,7 +64,7 @@ def test_a_fault_is_told_a_shelf_is_silent_and_the_end_is_told(tmp_path: Path) -
                 with urllib.request.urlopen(book, timeout=10) as page:
                     assert ("odd" if not lang else "異常") in page.read().decode()
             mailed = until(lambda: [one for one in got.mails if "press" in one["Subject"]])[0]
-            text = mailed.get_content()
+            text = mailed.get_body(("plain",)).get_content()
             assert "音が異常" in mailed["Subject"]
             assert {"手順:", "Runbook:"} <= set(text.split())
             until(lambda: got.alerts("FactoryEarWatchdog"))
