@@ -28,7 +28,7 @@ SPARE = 2.0  # candidates for each sound that is wanted
 GATE = 0.5  # the judge's least probability of the kind
 ROUNDS = 3
 BATCH = 32
-NEAR_DB = 1.0  # two sounds nearer than this in mean spectrum and its deviation are one
+NEAR_DB = 0.3  # two sounds nearer than this in mean spectrum and its deviation are one
 
 
 class Judge(Protocol):
