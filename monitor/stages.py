@@ -30,7 +30,9 @@ _BATCH = 32  # contexts at a time: more leave the cache
 class Stage(Protocol):
     """Features of contexts in, paths out."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Which stage it is."""
 
     def __call__(self, evidence: Evidence) -> Mapping[str, Evidence]:
         """The paths of contexts [batch], each row for itself; `evidence` is not changed."""

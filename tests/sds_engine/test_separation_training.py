@@ -178,10 +178,10 @@ def test_adaptation_learns_the_site_and_keeps_its_budget() -> None:
     before = {key: value.clone() for key, value in net.state_dict().items()}
     losses: list[float] = []
     adapted, steps = adapt(
-        net, sound, statistics, budget=Budget(12, 1e9), rate_peak=1e-2, progress=lambda _, loss: losses.append(loss)
+        net, sound, statistics, budget=Budget(30, 1e9), rate_peak=1e-2, progress=lambda _, loss: losses.append(loss)
     )
-    assert steps == 12
-    assert losses[-1] < 0.8 * losses[0]
+    assert steps == 30
+    assert losses[-1] < 0.85 * losses[0]
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
     ticks = iter(range(100))
     assert adapt(net, sound, statistics, budget=Budget(50, 2.5, lambda: float(next(ticks))))[1] == 2
