@@ -65,6 +65,7 @@ PAGE_TEXTS: Mapping[str, tuple[str, str]] = {
     "comment": ("コメント", "Comment"),
     "optional": ("任意", "optional"),
     "listen_here": ("音を聞く・詳細", "Listen and details"),
+    "what_to_do": ("対応手順", "What to do"),
     "shelve": ("通知を一時停止", "Shelve"),
     "shelve_for": ("停止する時間", "Shelve for"),
     "hours": ("{n} 時間", "{n} h"),
