@@ -62,7 +62,7 @@ def test_no_cycles_inside(package: str) -> None:
         name: {
             target
             for full in imports(path)
-            for target in (full, full.rpartition(".")[0])
+            for target in [full if full in modules else full.rpartition(".")[0]]  # a module, or a name in one
             if target in modules and target != name
         }
         for name, path in modules.items()
