@@ -5,10 +5,15 @@ which it will be. So every member speaks in robust z-scores of its out-of-fold h
 faults move by many healthy spreads carries the mean, one that they do not move adds little. The spread is that of the
 upper half: what healthy sound does on the side where faults lie. Beyond a few spreads a z-score counts by its logarithm
 (asinh): a likelihood grows with the square of a distance, and would otherwise outvote all distances together.
+
+Beside the members stand sentinels. They attend to what members average away (a click), and on most sound say nothing
+but noise, which would blur the mean. So a sentinel is silent up to SILENT healthy spreads, and what it has beyond
+them is added. Nine cost nothing on development evidence (`tests/benchmarks/bench_choice.py`).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Self
 
@@ -17,6 +22,7 @@ from torch import Tensor
 
 from detectors.base import CONTEXT_S, Detector, Evidence
 from detectors.frame_gmm import FrameGmm
+from detectors.impulses import Impulses
 from detectors.mahalanobis import Mahalanobis
 from detectors.neighbours import FloorNeighbours, Neighbours
 from detectors.statistics import require
@@ -27,19 +33,22 @@ MEMBERS: tuple[type[Mahalanobis] | type[Neighbours] | type[FloorNeighbours] | ty
     FloorNeighbours,
     FrameGmm,
 )
+SENTINELS: tuple[type[Impulses], ...] = (Impulses,)
+PARTS: tuple[type[Mahalanobis] | type[Neighbours] | type[FrameGmm] | type[Impulses], ...] = (*MEMBERS, *SENTINELS)
+SILENT = 9.0  # healthy spreads that a sentinel keeps to itself
 _NORMAL_90 = 1.2816  # the normal law's 90% quantile
 
 
 class Fusion:
-    """Mean of the members' robust z-scores, tamed."""
+    """Mean of the members' robust z-scores, tamed, and what sentinels find very odd."""
 
     name = "fusion"
     context_s = CONTEXT_S
 
     def __init__(self) -> None:
-        self._members: tuple[Detector, ...] = ()
-        self._centre = torch.empty(0, dtype=torch.float64)  # [member]
-        self._spread = torch.empty(0, dtype=torch.float64)  # [member]
+        self._parts: tuple[Detector, ...] = ()  # members, then sentinels
+        self._centre = torch.empty(0, dtype=torch.float64)  # [part]
+        self._spread = torch.empty(0, dtype=torch.float64)  # [part]
 
     def fit(self, healthy: Evidence, groups: Tensor | None = None) -> Self:
         """Fit the members and their healthy scatter. Raises ValueError for fewer than three recordings."""
@@ -52,34 +61,46 @@ class Fusion:
         One round of folds serves both: centre and spread are medians over all healthy contexts alike, so that
         no context is treated otherwise than its calibration mates.
         """
-        self._members = tuple(member() for member in MEMBERS)
-        statistics = torch.stack([member.cross_fit(healthy, groups) for member in self._members])  # [member, batch]
-        self._centre = statistics.quantile(0.5, dim=1)
-        upper = statistics.quantile(0.9, dim=1) - self._centre
-        middle = (statistics - self._centre[:, None]).abs().quantile(0.5, dim=1) * 1.4826
-        self._spread = torch.maximum(upper / _NORMAL_90, middle).clamp_min(1e-6)
+        self._parts = tuple(kind() for kind in PARTS)
+        statistics = torch.stack([part.cross_fit(healthy, groups) for part in self._parts])  # [part, batch]
+        self._centre, self._spread = robust_scale(statistics)
         return self._combine(statistics)
 
     def score(self, evidence: Evidence) -> Tensor:
-        """Mean over the members [batch] of their tamed z-scores."""
-        return self._combine(torch.stack([member.score(evidence) for member in self._members]))
+        """Mean over the members [batch] of their tamed z-scores, and the sentinels' excess."""
+        return self._combine(torch.stack([part.score(evidence) for part in self._parts]))
 
     def _combine(self, statistics: Tensor) -> Tensor:
-        return ((statistics - self._centre[:, None]) / self._spread[:, None]).asinh().mean(0)
+        z = (statistics - self._centre[:, None]) / self._spread[:, None]
+        return combine(z[: len(MEMBERS)], z[len(MEMBERS) :])
 
     def state(self) -> Mapping[str, Tensor]:
-        """Centre and spread [member], and the members' states under their names."""
-        inner = {f"{member.name}.{key}": value for member in self._members for key, value in member.state().items()}
+        """Centre and spread [part], and the parts' states under their names."""
+        inner = {f"{one.name}.{key}": value for one in self._parts for key, value in one.state().items()}
         return {"centre": self._centre, "spread": self._spread, **inner}
 
     @classmethod
     def restore(cls, state: Mapping[str, Tensor]) -> Self:
         """From its state; raises ValueError where that does not fit together."""
-        require(state, centre=(len(MEMBERS),), spread=(len(MEMBERS),))
+        require(state, centre=(len(PARTS),), spread=(len(PARTS),))
         self = cls()
-        self._members = tuple(member.restore(part(state, member.name)) for member in MEMBERS)
+        self._parts = tuple(kind.restore(part(state, kind.name)) for kind in PARTS)
         self._centre, self._spread = state["centre"], state["spread"]
         return self
+
+
+def robust_scale(statistics: Tensor) -> tuple[Tensor, Tensor]:
+    """Centre and spread [part] of out-of-fold healthy statistics [part, batch]; the spread is the upper half's."""
+    centre = statistics.quantile(0.5, dim=1)
+    upper = statistics.quantile(0.9, dim=1) - centre
+    middle = (statistics - centre[:, None]).abs().quantile(0.5, dim=1) * 1.4826
+    return centre, torch.maximum(upper / _NORMAL_90, middle).clamp_min(1e-6)
+
+
+def combine(members: Tensor, sentinels: Tensor) -> Tensor:
+    """The statistic [batch] from z-scores of members [member, batch] and sentinels [sentinel, batch]."""
+    excess = (sentinels.asinh() - math.asinh(SILENT)).clamp_min(0.0)
+    return members.asinh().mean(0) + excess.sum(0)
 
 
 def part(state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:

@@ -1,0 +1,71 @@
+"""The parts of the default: levels in quiet moments, and sentinels that keep silent until something is very odd."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from soundlab import evidence, healthy, machine
+
+from detectors.fusion import MEMBERS, SENTINELS, SILENT, Fusion, combine, robust_scale
+from detectors.statistics import QUIET_FRAMES, QUIET_SHARE, band_quiet
+
+
+def test_quiet_levels_are_a_slow_references() -> None:
+    """Of every band: levels averaged over 0.2 s, half overlapping, and what a twentieth of them stay under."""
+    heard = healthy(3)
+    found = band_quiet(heard).numpy()
+    for row, mels in enumerate(heard.log_mel.double().numpy()):
+        starts = range(0, mels.shape[1] - QUIET_FRAMES + 1, QUIET_FRAMES // 2)
+        smooth = np.sort([mels[:, start : start + QUIET_FRAMES].mean(1) for start in starts], axis=0)
+        np.testing.assert_allclose(found[row], smooth[int(np.ceil(QUIET_SHARE * len(smooth))) - 1], atol=1e-4)
+
+
+def test_quiet_levels_leave_out_what_is_not_believed() -> None:
+    """A hole in a band under zero confidence does not become its quiet level; believed, it does."""
+    heard = healthy(2)
+    log_mel, doubt = heard.log_mel.clone(), torch.ones_like(heard.log_mel)
+    log_mel[:, 30:50, :6] -= 60.0
+    doubt[:, 30:50, :6] = 0.0
+    plain = band_quiet(heard)[:, 30:50]
+    assert ((band_quiet(replace(heard, log_mel=log_mel, confidence=doubt))[:, 30:50] - plain).abs() < 5.0).all()
+    assert (band_quiet(replace(heard, log_mel=log_mel))[:, 30:50] < plain - 30.0).all()
+
+
+def test_a_background_that_pauses_moves_quiet_levels_less_than_means() -> None:
+    """Noise 10 dB over the machine for half of the time moves a band's quiet level by a fraction of its mean's move."""
+    sound = machine(3, 4.0)
+    loud = sound.clone()
+    hiss = torch.randn(len(sound), generator=torch.Generator().manual_seed(0)) * float(sound.square().mean().sqrt()) * 3
+    loud[: len(sound) // 2] += hiss[: len(sound) // 2]
+    both = evidence([sound, loud])
+    quiet, mean = band_quiet(both), both.log_mel.mean(-1)
+    assert float((quiet[1] - quiet[0]).abs().mean()) < 0.3 * float((mean[1] - mean[0]).abs().mean())
+
+
+def test_a_sentinel_is_silent_until_something_is_very_odd() -> None:
+    """Up to SILENT spreads a sentinel changes nothing at all, up or down; beyond, it adds without end but slowly."""
+    members = torch.tensor([[0.0] * 5, [2.0] * 5], dtype=torch.float64)
+    sentinel = torch.tensor([[-50.0, 0.0, SILENT, 4 * SILENT, 400 * SILENT]], dtype=torch.float64)
+    plain = members.asinh().mean(0)
+    excess = combine(members, sentinel) - plain
+    assert torch.equal(excess[:3], torch.zeros(3, dtype=torch.float64))
+    assert 1.0 < float(excess[3]) < 2.0
+    assert 5.0 < float(excess[4]) < 7.0
+
+
+def test_the_scale_is_that_of_the_upper_half() -> None:
+    """A statistic whose upper tail is three times as wide has about thrice the spread; identical values the least."""
+    values = torch.linspace(-1.0, 1.0, 2001, dtype=torch.float64)
+    centre, spread = robust_scale(torch.stack([values, torch.where(values > 0, 3 * values, values), 0 * values]))
+    torch.testing.assert_close(centre, torch.zeros(3, dtype=torch.float64))
+    assert float(spread[1] / spread[0]) > 2.5
+    assert float(spread[2]) == 1e-6
+
+
+def test_every_part_is_in_the_state_under_its_name() -> None:
+    """A fusion's state holds members and sentinels, and a fusion of another make is refused."""
+    state = Fusion().fit(healthy(8)).state()
+    assert {key.partition(".")[0] for key in state if "." in key} == {one.name for one in (*MEMBERS, *SENTINELS)}
+    assert len(state["centre"]) == len(MEMBERS) + len(SENTINELS)
