@@ -56,7 +56,8 @@ def watch(
             stack.callback(broker.close)
         monitor = Monitor(line, broker, store, clock_ns=clock_ns)
         context = tls(line.web.certfile, line.web.keyfile)
-        actions = stack.enter_context(ActionStore(path, [machine.id for machine in line.machine], clock_ns=clock_ns))
+        names = [*(machine.id for machine in line.machine), *line.halls]  # a hall's own alarms can be shelved too
+        actions = stack.enter_context(ActionStore(path, names, clock_ns=clock_ns))
         web = WebThread(make_app(line, _sources(monitor, actions)), line.web.host, line.web.port, context)
         stack.callback(web.close)
         url = web.start()
