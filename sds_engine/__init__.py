@@ -6,6 +6,7 @@
 - `priors`: diffusion models of sound behind one `Denoiser`: the shipped one, published ones, and exact oracles.
 - `sds`: score distillation, by which a prior teaches a maker or separates a mixture.
 - `tasks`: what is done with them: matching FM to a recorded sound.
+- `separation`: one machine out of a noisy hall: classical methods, the extractor, and its adaptation to a site.
 - `judges`: the shipped classifier of faults that gates what is made.
 - `provenance`: sidecars and the inaudible mark of generated sound.
 """
