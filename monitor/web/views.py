@@ -110,6 +110,7 @@ class View:
         """One alarm with what people did about it."""
         name = self.pages.name(alert["machine"], self.lang)
         key, end_ns = alert["alert_id"], alert["closed_ns"] or self.now_ns
+        shelf = self.standing.shelves.get(alert["machine"])
         seen, judged = self.standing.acknowledged.get(key), self.standing.judged.get(key)
         flood = next((one for one in self.standing.floods if one.first == key), None)
         facts = Facts.of(alert["facts"])
@@ -117,6 +118,7 @@ class View:
         return {
             **alert,
             "name": name,
+            "of_machine": alert["machine"] in self.pages.machines,  # else it is a whole hall's
             "shape": SHAPES[alert["level"]],
             "reason": reason(facts, name, self.lang, self.pages.zone, others),
             "opened": self.clock(alert["opened_ns"]),
@@ -127,6 +129,7 @@ class View:
             "seen": seen and self.say("seen_by", who=seen.who, time=self.clock(seen.at_ns)),
             "seen_comment": seen.comment if seen else "",
             "judged": judged and self.say(f"judged_{judged.verdict}", fault=judged.fault or "–", who=judged.who),
+            "shelf": shelf and self.say("shelved_until", time=self.clock(shelf.until_ns), who=shelf.who),
             "first_out": flood and self._first(flood),
         }
 

@@ -117,6 +117,16 @@ def test_every_state_has_a_word_and_a_shape(desk: Desk) -> None:
     assert len(set(shapes.values())) == len(shapes) >= 2
 
 
+def test_an_alarm_of_a_whole_hall_leads_to_its_runbook(desk: Desk) -> None:
+    """There is no page of a hall: its alarm links what to do, and no machine that does not exist."""
+    desk.board = state(desk.line)
+    first = desk.board["alerts"][0]
+    desk.board = {**desk.board, "alerts": [{**first, "machine": "hall 2"}]}
+    page = desk.get("/?lang=en").text
+    assert "/machines/hall" not in page
+    assert "/runbooks/hall-alarm" in page
+
+
 @pytest.mark.parametrize("path", ["/", "/api/state", "/metrics", "/-/healthy", "/-/ready", "/nowhere", "/clips/x.flac"])
 def test_security_headers_are_everywhere(desk: Desk, path: str) -> None:
     """Each answer, errors too, forbids foreign content, framing and sniffing, and does not name its software."""
