@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from monitor.cli_generate import prior_app, synthesize
+from monitor.cli_roi import add_command as add_roi
 from monitor.cli_separation import add_commands as add_separation
 
 Lang = Literal["ja", "en"]
@@ -334,6 +335,7 @@ def dead_replay(
 
 
 add_separation(app)
+add_roi(app)
 
 
 def _print_json(value: Any) -> None:  # noqa: ANN401 - whatever a command has to say

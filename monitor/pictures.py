@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from matplotlib import font_manager
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
@@ -13,30 +12,16 @@ from scipy.ndimage import uniform_filter1d
 
 from detectors.model import Model
 from monitor.clip_score import ScoredFile
+from monitor.fonts import japanese_font
 from monitor.guesses import Explained, in_words
 
 WORDS = {
     "en": ("Sound: log-mel", "Difference from healthy", "Score", "Hz", "s", "dB", "healthy spreads", "1 in 100"),
     "ja": ("音：ログメル", "正常との差", "スコア", "Hz", "秒", "dB", "正常ばらつき比", "百に一つ"),
 }
-JAPANESE_FONTS = (
-    "Noto Sans CJK JP",
-    "IPAexGothic",
-    "IPAGothic",
-    "TakaoGothic",
-    "VL Gothic",
-    "Yu Gothic",
-    "Hiragino Sans",
-)
 HEAT_LIMIT = 4.0  # healthy spreads at which the colours saturate
 SMOOTH_FRAMES = 8  # about a quarter of a second: single frames scatter, what lasts remains
 TICKS_HZ = (0, 250, 500, 1000, 2000, 3000, 4000, 6000, 8000, 12_000, 16_000, 24_000)
-
-
-def japanese_font() -> str | None:
-    """An installed font that can write Japanese, if any."""
-    installed = {font.name for font in font_manager.fontManager.ttflist}
-    return next((name for name in JAPANESE_FONTS if name in installed), None)
 
 
 def smooth(heat: NDArray[np.float32]) -> NDArray[np.float32]:

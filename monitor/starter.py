@@ -98,15 +98,29 @@ evidence = true                 # keep clips of alarms; false where people talk 
 """
 
 COSTS = """\
-# What a failure, an inspection and the service cost: `factory-ear roi` reads this.
-currency = "JPY"
-planned_repair = 200000         # a repair that was planned
-unplanned_failure = 1500000     # a failure that nobody expected, with the stop of the line
-inspection = 15000              # looking at a machine because of an alarm
-running_per_month = 30000       # the service: hardware, power, care
-share_acted_on = 0.8            # how many early warnings lead to action, 0..1
+# What a failure, an inspection and the service cost: `factory-ear roi` reads this. Unknown keys are errors.
+# Every amount here is an example: put your own in before you show the report to anybody (docs/roi.md).
+currency = "JPY"                # ISO 4217 code of every amount below
+
+# For all machines together:
 investment = 800000             # once: microphones, installation, training
+running_per_month = 30000       # the service: hardware, power, care
+
+# For one machine, once:
+unplanned_failure = 1500000     # a failure that nobody expected, with the stop of the line
+planned_repair = 200000         # the same repair, planned; not above unplanned_failure
+inspection = 15000              # looking at a machine because of an alarm that turns out to be false
+
+share_acted_on = 0.8            # how many early warnings lead to action, 0..1
 discount_rate = 0.05            # a year
+failures_per_machine_year = 0.5 # from maintenance records; without it a trial with times counts its own
+# machines = 10                 # in service; without it those of the trial
+# years = 5                     # over how many years the investment is judged
+# least_lead_hours = 24         # a warning later than this before the failure is not early enough to plan a repair
+# share_early_if_unknown = 0.5  # of the faults found, where the trial has no times
+# recordings_per_week = 7       # per machine, to turn false alarms per recording into a rate, where there are no times
+# listening_hours_per_week = 168        # per machine; goes before recordings_per_week and before the trial's own times
+# uncertainty = 0.3             # how far each cost and assumption may be off: 0.3 is 30%
 """
 
 FOLDERS = ("healthy/press-1", "incoming/press-1-a", "data")

@@ -1,0 +1,98 @@
+"""costs.toml: what failures, inspections and the service cost, and what is assumed. Unknown keys are errors."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from monitor.errors import SettingsError
+from monitor.settings_web import Part
+
+Amount = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Settings = TypeVar("Settings", bound=BaseModel)
+AMOUNTS = ("planned_repair", "unplanned_failure", "inspection", "running_per_month", "investment")
+
+
+class Costs(Part):
+    """Amounts are in `currency`, an ISO 4217 code. `running_per_month` and `investment` are for all machines together.
+
+    `failures_per_machine_year` comes from maintenance records; without it a trial with times counts its own.
+    `least_lead_hours`: a warning that comes later than this before the failure is not early. `share_early_if_unknown`
+    stands in where the trial has no times. `recordings_per_week` (per machine) turns the share of healthy recordings
+    that alarmed into a rate, where the trial has no times; `listening_hours_per_week` (per machine) does it by hours
+    that were listened to, and goes first. `machines`: how many the service will cover; without it those of the trial.
+    `years` is the horizon, `discount_rate` is a year, `uncertainty` is how far each assumption may be off (0.3: 30%).
+    """
+
+    currency: str = Field(pattern=r"^[A-Z]{3}$")
+    planned_repair: Amount
+    unplanned_failure: Amount
+    inspection: Amount
+    running_per_month: Amount
+    investment: Amount
+    share_acted_on: Share
+    discount_rate: float = Field(ge=0.0, le=1.0)
+    failures_per_machine_year: float | None = Field(None, ge=0.0, le=365.0)
+    machines: int | None = Field(None, ge=1, le=100_000)
+    years: int = Field(5, ge=1, le=30)
+    least_lead_hours: float = Field(24.0, ge=0.0, le=10_000.0)
+    share_early_if_unknown: Share = 0.5
+    listening_hours_per_week: float | None = Field(None, gt=0.0, le=168.0)
+    recordings_per_week: float = Field(7.0, gt=0.0, le=100_000.0)
+    uncertainty: float = Field(0.3, ge=0.0, lt=1.0)
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Costs:
+        if not any(getattr(self, name) for name in AMOUNTS):
+            raise ValueError(f"every cost is 0 ({', '.join(AMOUNTS)}), so there is nothing to weigh: fill them in")
+        if self.planned_repair > self.unplanned_failure:
+            raise ValueError(
+                f"planned_repair = {self.planned_repair:g} is above unplanned_failure = {self.unplanned_failure:g}: "
+                "then no warning can save money; are they swapped, or is the stop of the line missing?"
+            )
+        return self
+
+
+def load_costs(path: Path) -> Costs:
+    """Read and check costs.toml. Raises SettingsError, which names the key, the value and the remedy."""
+    return read_settings(path, Costs, "factory-ear init DIR writes one with every key")
+
+
+def read_settings(path: Path, kind: type[Settings], remedy: str) -> Settings:
+    """A small settings file as a `kind`. Raises SettingsError."""
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SettingsError(f"{path}: no such file; {remedy}") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{path}: {error}; {remedy}") from error
+    try:
+        return kind.model_validate(raw)
+    except ValidationError as error:
+        raise SettingsError(f"{path}: {_in_words(error, kind)}") from error
+
+
+def _in_words(error: ValidationError, kind: type[BaseModel]) -> str:
+    lines = []
+    for item in error.errors():
+        key = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            allowed = ", ".join(kind.model_fields)
+            lines.append(
+                f"{key} = {item['input']!r}: no such key; correct its spelling or remove it (known: {allowed})"
+            )
+        elif item["type"] == "missing":
+            lines.append(f"{key}: missing; add it")
+        elif item["type"] == "greater_than_equal" and item["input"] and key in AMOUNTS:
+            lines.append(
+                f"{key} = {item['input']!r}: a cost cannot be negative; write what is paid as a number above 0"
+            )
+        elif not key:
+            lines.append(item["msg"].removeprefix("Value error, "))
+        else:
+            lines.append(f"{key} = {item['input']!r}: {item['msg'].removeprefix('Value error, ')}")
+    return "; ".join(lines)

@@ -1,0 +1,73 @@
+"""Numbers, money, times and dates as the reader's language writes them."""
+
+from __future__ import annotations
+
+import math
+from datetime import date
+
+SYMBOLS = {"JPY": "¥", "USD": "$", "EUR": "€", "GBP": "£"}
+MONTHS = (
+    "January February March April May June July August September October November December".split()  # noqa: SIM905 - easier to read
+)
+
+
+def money(value: float, currency: str, lang: str, *, about: bool = False) -> str:
+    """An amount in whole units: ¥1,200,000 or 1,200,000円. `about`: three significant figures, for estimates."""
+    if about:
+        value = significant(value)
+    sign = "−" if round(value) < 0 else ""
+    digits = f"{abs(value):,.0f}"
+    if lang == "ja" and currency == "JPY":
+        return f"{sign}{digits}円"
+    symbol = SYMBOLS.get(currency)
+    return f"{sign}{symbol}{digits}" if symbol else f"{sign}{currency} {digits}"
+
+
+def significant(value: float, figures: int = 3) -> float:
+    """Rounded to so many significant figures."""
+    if value == 0 or not math.isfinite(value):
+        return value
+    return round(value, figures - 1 - math.floor(math.log10(abs(value))))
+
+
+def money_scale(largest: float, currency: str, lang: str) -> tuple[float, str]:
+    """For an axis: by what to divide amounts up to `largest`, and what the unit is called."""
+    if lang == "ja":
+        unit = "円" if currency == "JPY" else f" {currency}"
+        return (1e8, f"億{unit}") if largest >= 1e9 else (1e4, f"万{unit}") if largest >= 1e5 else (1.0, unit.strip())
+    if largest >= 2e6:
+        return 1e6, f"million {currency}"
+    return (1e3, f"thousand {currency}") if largest >= 2e3 else (1.0, currency)
+
+
+def percent(value: float) -> str:
+    """A share, such as 83%."""
+    return f"{100 * value:.0f}%"
+
+
+def rate(value: float) -> str:
+    """A rate or another small number, with as many digits as it deserves."""
+    if value == 0:
+        return "0"
+    if abs(value) < 0.01:
+        return f"{value:.1g}"
+    return f"{value:.2f}" if abs(value) < 10 else f"{value:,.0f}"
+
+
+def hours(value: float, lang: str) -> str:
+    """A length of time: hours below two days, else days."""
+    if value < 48:
+        return f"{value:.1f} 時間" if lang == "ja" else f"{value:.1f} h"
+    return f"{value / 24:.1f} 日" if lang == "ja" else f"{value / 24:.1f} days"
+
+
+def day(when: date, lang: str) -> str:
+    """A date: 21 November 2026, or 2026年11月21日."""
+    if lang == "ja":
+        return f"{when.year}年{when.month}月{when.day}日"
+    return f"{when.day} {MONTHS[when.month - 1]} {when.year}"
+
+
+def listed(names: list[str], lang: str) -> str:
+    """Names in a row."""
+    return ("、" if lang == "ja" else ", ").join(names)

@@ -1,0 +1,112 @@
+"""What `run` would have said of each recording of a trial: models from the training split, a score per look.
+
+The only part of `roi` that needs torch. A model per machine, as `factory-ear train` makes it; thresholds and k of n
+from `alarm_plan.plan` with the budget of line.toml's defaults. Nothing is learned or chosen on test recordings.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from detectors.aggregate import cut, join
+from detectors.model import Clip, Model, fit_model
+from monitor.alarm_plan import Plan, plan
+from monitor.manifest import Manifest, ManifestError
+from monitor.roi.replay import Alarm, Judged, alarms_of
+from monitor.roi.trial import Recording, Trial
+from monitor.settings import Alarms
+from streams.soundfiles import SoundFileError, read_clip
+
+RATE = 16_000
+WINDOW_S = 2.0
+Progress = Callable[[Sequence[str]], Iterable[str]]
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What was heard. `plans` has the machines that could be learned; `silent` says why the others could not."""
+
+    judged: tuple[Judged, ...]
+    alarms: tuple[Alarm, ...]
+    plans: dict[str, Plan]
+    silent: dict[str, str]
+    recordings: dict[str, int]
+    detector: str
+    windows_per_s: float | None
+    window_s: float = WINDOW_S
+
+
+def listen(
+    manifest: Manifest,
+    trial: Trial,
+    settings: Alarms,
+    *,
+    detector: str = "",
+    seed: int = 0,
+    step: Progress | None = None,
+) -> Heard:
+    """Learn every machine of the trial, then hear its test recordings. Raises ManifestError for what is no sound."""
+    judged: list[Judged] = []
+    plans: dict[str, Plan] = {}
+    silent: dict[str, str] = {}
+    counts: dict[str, int] = {}
+    seconds, windows, name = 0.0, 0, detector
+    for machine in (step or (lambda items: items))(list(trial.machines)):
+        try:
+            model = _learn(manifest, machine, detector, seed)
+        except ValueError as error:  # too little to learn from: an answer, not a crash
+            silent[machine] = str(error)
+            continue
+        name = model.detector_name
+        counts[machine] = model.effective_n
+        plans[machine] = plan(model.effective_n, model.context_s, settings)
+        for one in trial.of(machine):
+            samples = _read(manifest, one)
+            began = time.perf_counter()
+            scores = look_scores(samples, model)
+            seconds += time.perf_counter() - began
+            windows += max(1, round(len(samples) / (RATE * WINDOW_S)))
+            judged.append(Judged(one, len(samples) / RATE, scores))
+    alarms = alarms_of(judged, plans, settings)
+    rate = windows / seconds if seconds else None
+    return Heard(tuple(judged), tuple(alarms), plans, silent, counts, name, rate)
+
+
+def _learn(manifest: Manifest, machine: str, detector: str, seed: int) -> Model:
+    rows = [row for row in manifest.rows if (row.machine, row.split, row.label) == (machine, "train", "normal")]
+    clips = []
+    for row in rows:
+        try:
+            clips.append(Clip(torch.from_numpy(read_clip(row.file, rate=RATE)), row.recording, str(row.file)))
+        except SoundFileError as error:
+            raise ManifestError(f"{manifest.path}, line {row.number}: {error}; replace the file") from error
+    grouped = "recording" in manifest.columns
+    return fit_model(clips, rate=RATE, window_s=WINDOW_S, detector=detector or None, grouped=grouped, seed=seed)
+
+
+def _read(manifest: Manifest, one: Recording) -> Tensor:
+    try:
+        return torch.from_numpy(read_clip(one.file, rate=RATE))
+    except SoundFileError as error:
+        raise ManifestError(f"{manifest.path}, line {one.number}: {error}; replace the file") from error
+
+
+@torch.inference_mode()
+def look_scores(samples: Tensor, model: Model) -> tuple[float, ...]:
+    """The calibrated scores of a recording's looks: contexts one after another, as the alarm logic counts them.
+
+    A recording that is shorter than a context is one look on all it has; the empty tuple for one shorter than a frame.
+    """
+    if len(samples) < model.front_end.n_fft:
+        return ()
+    windows = cut(samples, round(RATE * model.window_s))
+    features = model.front_end(windows, waveform=model.needs_waveform)
+    rows = [features.row(number) for number in range(len(windows))]
+    fitting = min(model.context_windows, len(rows))
+    contexts = [rows[start : start + fitting] for start in range(0, len(rows) - fitting + 1, fitting)]
+    return tuple(model.score(join(contexts)).score.tolist())
