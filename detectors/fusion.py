@@ -1,21 +1,26 @@
-"""The default: several views of the same sound, each in units of its own healthy scatter, averaged.
+"""The default: every recipe of the line-up, each in units of its own healthy scatter, averaged.
 
 On one machine the nearest neighbour wins, on another the Mahalanobis distance, and healthy sound alone cannot tell
-which it will be. So every member speaks in robust z-scores of its out-of-fold healthy statistics: one that
-faults move by many healthy spreads carries the mean, one that they do not move adds little. The spread is that of the
-upper half: what healthy sound does on the side where faults lie. Beyond a few spreads a z-score counts by its logarithm
-(asinh): a likelihood grows with the square of a distance, and would otherwise outvote all distances together.
+which it will be. So nothing is chosen and nothing weighted: whatever looks at the sound in its own way is a member once
+(a Gaussian of statistics, their nearest neighbour, that of the noise floor, a mixture of frames, features with names,
+and what a network learns from the machine's own sound). Every member speaks in robust z-scores of its out-of-fold
+healthy statistics: one that faults move by many healthy spreads carries the mean, one that they do not move adds
+little. The spread is that of the upper half: what healthy sound does on the side where faults lie. Beyond a few
+spreads a z-score counts by its logarithm (asinh): a likelihood grows with the square of a distance, and would
+otherwise outvote all others.
 
 Beside the members stand sentinels. They attend to what members average away (a click), and on most sound say nothing
 but noise, which would blur the mean. So a sentinel is silent up to SILENT healthy spreads, and what it has beyond
 them is added. Nine cost nothing on development evidence (`tests/benchmarks/bench_choice.py`).
+
+`QuickFusion` is the same without the network: it fits in seconds.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -23,18 +28,25 @@ from torch import Tensor
 from detectors.base import CONTEXT_S, Detector, Evidence
 from detectors.frame_gmm import FrameGmm
 from detectors.impulses import Impulses
+from detectors.kinematics import Kinematics
 from detectors.mahalanobis import Mahalanobis
 from detectors.neighbours import FloorNeighbours, Neighbours
+from detectors.physical import Physical
+from detectors.selfsupervised import SelfSupervised
 from detectors.statistics import require
 
-MEMBERS: tuple[type[Mahalanobis] | type[Neighbours] | type[FloorNeighbours] | type[FrameGmm], ...] = (
-    Mahalanobis,
-    Neighbours,
-    FloorNeighbours,
-    FrameGmm,
+Part = (
+    type[Mahalanobis]
+    | type[Neighbours]
+    | type[FloorNeighbours]
+    | type[FrameGmm]
+    | type[Physical]
+    | type[SelfSupervised]
+    | type[Impulses]
 )
-SENTINELS: tuple[type[Impulses], ...] = (Impulses,)
-PARTS: tuple[type[Mahalanobis] | type[Neighbours] | type[FrameGmm] | type[Impulses], ...] = (*MEMBERS, *SENTINELS)
+QUICK_MEMBERS: tuple[Part, ...] = (Mahalanobis, Neighbours, FloorNeighbours, FrameGmm, Physical)
+MEMBERS: tuple[Part, ...] = (*QUICK_MEMBERS, SelfSupervised)
+SENTINELS: tuple[Part, ...] = (Impulses,)
 SILENT = 9.0  # healthy spreads that a sentinel keeps to itself
 _NORMAL_90 = 1.2816  # the normal law's 90% quantile
 
@@ -43,9 +55,12 @@ class Fusion:
     """Mean of the members' robust z-scores, tamed, and what sentinels find very odd."""
 
     name = "fusion"
+    members: ClassVar[tuple[Part, ...]] = MEMBERS
     context_s = CONTEXT_S
+    needs_waveform = True
 
-    def __init__(self) -> None:
+    def __init__(self, kinematics: Kinematics | None = None) -> None:
+        self._kinematics = kinematics
         self._parts: tuple[Detector, ...] = ()  # members, then sentinels
         self._centre = torch.empty(0, dtype=torch.float64)  # [part]
         self._spread = torch.empty(0, dtype=torch.float64)  # [part]
@@ -61,7 +76,9 @@ class Fusion:
         One round of folds serves both: centre and spread are medians over all healthy contexts alike, so that
         no context is treated otherwise than its calibration mates.
         """
-        self._parts = tuple(kind() for kind in PARTS)
+        self._parts = tuple(
+            kind(self._kinematics) if kind is Physical else kind() for kind in (*self.members, *SENTINELS)
+        )
         statistics = torch.stack([part.cross_fit(healthy, groups) for part in self._parts])  # [part, batch]
         self._centre, self._spread = robust_scale(statistics)
         return self._combine(statistics)
@@ -72,7 +89,7 @@ class Fusion:
 
     def _combine(self, statistics: Tensor) -> Tensor:
         z = (statistics - self._centre[:, None]) / self._spread[:, None]
-        return combine(z[: len(MEMBERS)], z[len(MEMBERS) :])
+        return combine(z[: len(self.members)], z[len(self.members) :])
 
     def state(self) -> Mapping[str, Tensor]:
         """Centre and spread [part], and the parts' states under their names."""
@@ -82,11 +99,19 @@ class Fusion:
     @classmethod
     def restore(cls, state: Mapping[str, Tensor]) -> Self:
         """From its state; raises ValueError where that does not fit together."""
-        require(state, centre=(len(PARTS),), spread=(len(PARTS),))
+        kinds = (*cls.members, *SENTINELS)
+        require(state, centre=(len(kinds),), spread=(len(kinds),))
         self = cls()
-        self._parts = tuple(kind.restore(part(state, kind.name)) for kind in PARTS)
+        self._parts = tuple(kind.restore(part(state, kind.name)) for kind in kinds)
         self._centre, self._spread = state["centre"], state["spread"]
         return self
+
+
+class QuickFusion(Fusion):
+    """The fusion without the part that trains a network."""
+
+    name = "quick-fusion"
+    members: ClassVar[tuple[Part, ...]] = QUICK_MEMBERS
 
 
 def robust_scale(statistics: Tensor) -> tuple[Tensor, Tensor]:

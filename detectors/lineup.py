@@ -7,7 +7,7 @@ from detectors.base import Detector
 from detectors.controls import Loudness, MeanSpectrum
 from detectors.embedding import Embedding
 from detectors.frame_gmm import FrameGmm
-from detectors.fusion import Fusion
+from detectors.fusion import Fusion, QuickFusion
 from detectors.impulses import Impulses
 from detectors.kinematics import Kinematics
 from detectors.mahalanobis import Mahalanobis, QuietMahalanobis
@@ -36,7 +36,7 @@ DetectorType = (
 )
 
 QUICK: tuple[DetectorType, ...] = (  # fitted in seconds
-    Fusion,
+    QuickFusion,
     Mahalanobis,
     Neighbours,
     FloorNeighbours,
@@ -47,7 +47,11 @@ QUICK: tuple[DetectorType, ...] = (  # fitted in seconds
     Impulses,
     States,
 )
-NEURAL: tuple[DetectorType, ...] = (Autoencoder, SelfSupervised)  # they train a network, six times with calibration
+NEURAL: tuple[DetectorType, ...] = (
+    Fusion,
+    Autoencoder,
+    SelfSupervised,
+)  # they train a network, six times with calibration
 DETECTORS: tuple[DetectorType, ...] = (*QUICK, *NEURAL)
 ON_DEMAND: tuple[DetectorType, ...] = (SelectiveAutoencoder,)  # known by name; no row of every report
 BROUGHT: tuple[DetectorType, ...] = (Embedding,)  # need a file that a user brings: embedding:NAME.safetensors
@@ -76,4 +80,4 @@ def new_detector(name: str = DEFAULT, kinematics: Kinematics | None = None) -> D
         return kind.open(path)
     if colon:
         raise ValueError(f"detector {name} takes no file, {path!r} was given")
-    return kind(kinematics) if kind is Physical else kind()
+    return kind(kinematics) if kind in {Physical, Fusion, QuickFusion} else kind()

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 from soundlab import evidence, healthy, machine
 
-from detectors.fusion import MEMBERS, SENTINELS, SILENT, Fusion, combine, robust_scale
+from detectors.fusion import SENTINELS, SILENT, Fusion, QuickFusion, combine, robust_scale
+from detectors.lineup import DETECTORS
 from detectors.statistics import QUIET_FRAMES, QUIET_SHARE, band_quiet
 
 
@@ -64,8 +66,21 @@ def test_the_scale_is_that_of_the_upper_half() -> None:
     assert float(spread[2]) == 1e-6
 
 
-def test_every_part_is_in_the_state_under_its_name() -> None:
+@pytest.mark.parametrize("kind", [Fusion, QuickFusion])
+def test_every_part_is_in_the_state_under_its_name(kind: type[Fusion]) -> None:
     """A fusion's state holds members and sentinels, and a fusion of another make is refused."""
-    state = Fusion().fit(healthy(8)).state()
-    assert {key.partition(".")[0] for key in state if "." in key} == {one.name for one in (*MEMBERS, *SENTINELS)}
-    assert len(state["centre"]) == len(MEMBERS) + len(SENTINELS)
+    state = kind().fit(healthy(8)).state()
+    parts = (*kind.members, *SENTINELS)
+    assert {key.partition(".")[0] for key in state if "." in key} == {one.name for one in parts}
+    assert len(state["centre"]) == len(parts)
+    other = QuickFusion if kind is Fusion else Fusion
+    with pytest.raises(ValueError, match="centre"):
+        other.restore(state)
+
+
+def test_every_recipe_is_a_member_once() -> None:
+    """The default holds each detector that is no variant, control, or rule about states; the quick one all but nets."""
+    variants = {"fusion", "quick-fusion", "quiet-mahalanobis", "quiet-neighbours", "states", "autoencoder", "impulses"}
+    recipes = {kind.name for kind in DETECTORS} - variants
+    assert {member.name for member in Fusion.members} == recipes
+    assert {member.name for member in QuickFusion.members} == recipes - {"self-supervised"}
