@@ -18,17 +18,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from prometheus_client import start_http_server
 from watchline import make_line, score, window
 
 from monitor.alarms import Update
-from monitor.boards import BOARDS, expressions
+from monitor.boards import BOARDS, LINE, SERVICE, expressions
 from monitor.liveness import Heard
 from monitor.metrics import Metrics, level_dbfs
 from monitor.words import Facts
 from streams.dead import DeadLetter
 from streams.records import Alert
 
+RECORDING = Path(__file__).parents[2] / "deploy" / "prometheus" / "recording.yml"
 DEPLOYED = Path(__file__).parents[2] / "deploy" / "grafana" / "boards"
 
 
@@ -79,7 +81,8 @@ def _alive(metrics: Metrics, number: int) -> None:
     one = window("press-a", number)
     metrics.heard(Heard(one.identity, one.start_ns, one.end_ns, level_dbfs(one)))
     metrics.scored(score("press-a", number))
-    metrics.dead_letter(DeadLetter("bad_message", "text", 0))
+    torn = {"mic": "press-a", "session": "torn", "sequence": str(number)}
+    metrics.dead_letter(DeadLetter("bad_message", "text", 0, topic="audio.windows", headers=torn))
     metrics.lag("audio.windows", {0: (0, number)}, {0: 0})
     metrics.alarm(Update(Alert("0" * 16, "press", "alert", 0, 0), Facts("odd", 0, ("press-a",)), opened=True))
     metrics.model("press", "fusion", "m1")
@@ -144,3 +147,23 @@ def test_every_query_returns_series(prometheus: str) -> None:
     assert len(asked) > 25
     empty = [f"{board}: {panel}: {query}" for board, panel, query in asked if not _ask(prometheus, query)]
     assert not empty, "\n".join(empty)
+
+
+@pytest.mark.xdist_group("prometheus")
+def test_boards_and_recording_rules_say_the_same(prometheus: str) -> None:
+    """What a board shows and a recording rule keeps under the same name is the same figure, dead windows included."""
+    rules = {
+        rule["record"]: f"sum({rule['expr']})"
+        for group in yaml.safe_load(RECORDING.read_text(encoding="utf-8"))["groups"]
+        for rule in group["rules"]
+    }
+    asked = {panel.en: panel.queries[0].expr for board in (LINE, SERVICE) for panel in board.panels}
+    same = {
+        asked["Scored within 10 s"]: f"1 - {rules['job:factory_ear_windows_bad:ratio_rate1h']}",
+        f"sum({asked['Windows by outcome']})": rules["job:factory_ear_windows:rate5m"],
+        asked["Alarms in a week"].replace("[7d]", "[10m]"): rules["job:factory_ear_alarms:increase10m"],
+    }
+    for shown, kept in same.items():
+        assert _ask(prometheus, f"({shown}) > 0"), shown
+        assert _ask(prometheus, f"abs(({shown}) - ({kept})) < 1e-9"), f"{shown}\n{kept}"
+    assert _ask(prometheus, f"({asked['Scored within 10 s']}) < 1"), "no dead window was counted"
