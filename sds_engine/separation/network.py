@@ -19,6 +19,7 @@ from sds_engine.separation.grid import MELS
 TEXT = 384  # dimensions of a sentence embedding
 STATISTICS = 2 * MELS
 _CENTRE_DB, _SCALE_DB = -45.0, 20.0
+_LEAST_SHARE, _MOST_SHARE = 0.002, 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,17 @@ def enrolment_statistics(log_mel: Tensor) -> Tensor:
     mean = 10.0 * (10.0 ** (log_mel / 10.0)).mean(-1).clamp_min(1e-10).log10()
     deviation = log_mel.std(-1, correction=0) if log_mel.shape[-1] > 1 else torch.zeros_like(mean)
     return torch.cat([scaled(mean), deviation / 10.0], dim=1)
+
+
+def enrolment_logits(log_mel: Tensor, query: QueryInput) -> Tensor:
+    """What the enrolment alone says of log_mel [batch, mel, frame]: logits of its mean power over the mixture's.
+
+    A steady machine's share is its own power over all that is heard. That alone gains more SI-SDR than a Wiener filter
+    that knows the background too, so the net has to learn only what it gets wrong. 0 where there is no enrolment.
+    """
+    mean_db = query.statistics[:, :MELS, None] * _SCALE_DB + _CENTRE_DB
+    share = (10.0 ** ((mean_db - log_mel) / 10.0)).clamp(_LEAST_SHARE, _MOST_SHARE)
+    return torch.where(query.has_sound[:, None, None], torch.logit(share), 0.0)
 
 
 class QueryNet(nn.Module):
@@ -104,6 +116,8 @@ class MaskNet(nn.Module):
         self.blocks = nn.ModuleList(Block(self.size, dilation) for dilation in self.size.dilations)
         self.norm = nn.LayerNorm(self.size.channels)
         self.last = nn.Linear(self.size.channels, MELS * self.size.patch)
+        nn.init.zeros_(self.last.weight)  # untrained, the net is the enrolment's own answer
+        nn.init.zeros_(self.last.bias)
 
     def latents(self, log_mel: Tensor, query: QueryInput) -> Tensor:
         """What the net made of mixtures before its last layer [batch, token, channel]."""
@@ -120,8 +134,8 @@ class MaskNet(nn.Module):
 
     def forward(self, log_mel: Tensor, query: QueryInput) -> Tensor:
         """log_mel [batch, mel, frame] in dB -> logits [batch, mel, frame] of the power ratio."""
-        logits: Tensor = self.last(self.latents(log_mel, query)).reshape(len(log_mel), -1, MELS)
-        return logits.transpose(1, 2)[:, :, : log_mel.shape[-1]]
+        learned: Tensor = self.last(self.latents(log_mel, query)).reshape(len(log_mel), -1, MELS)
+        return learned.transpose(1, 2)[:, :, : log_mel.shape[-1]].float() + enrolment_logits(log_mel, query)
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,16 @@ def test_a_hum_comes_out_of_hiss(name: str) -> None:
     assert float(gain) <= float(best) + 1e-3
 
 
+def test_an_untrained_net_is_the_enrolments_answer() -> None:
+    """Before any training the share is the enrolment's mean power over the mixture's, so steady machines come out."""
+    mix, wanted, query = scene()
+    torch.manual_seed(0)
+    extractor = Extractor(MaskNet(SMALL))
+    gain = (si_sdr(extractor(mix, Query(query.enrolment)).target, wanted) - si_sdr(mix, wanted)).mean()
+    assert float(gain) > 3.0
+    assert torch.allclose(extractor.mel_mask(mix, Query(prompt=query.prompt)), torch.tensor(0.5))
+
+
 def test_wiener_is_the_closed_form() -> None:
     """For white noise of powers a and b the filter is a / (a + b) everywhere."""
     generator = torch.Generator().manual_seed(0)

@@ -27,6 +27,7 @@ from sds_engine.separation.train import (
     ship,
 )
 from sds_engine.separation.train import _keep as keep
+from sds_engine.separation.training import loss_of
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 SMALL = NetSize(channels=16, dilations=(1, 2), query=8)
@@ -168,27 +169,22 @@ def test_weights_on_disk_are_checked(tmp_path: Path) -> None:
 
 
 def test_adaptation_learns_the_site_and_keeps_its_budget() -> None:
-    """A few steps on a hum in noise lower the loss; the budget's clock stops it; the given net is not changed."""
+    """Asked with an enrolment 20 dB too soft, it learns what is right; its clock stops it; the given net stays."""
     t = torch.arange(5 * RATE) / RATE
     hum = 0.05 * torch.sin(2 * torch.pi * 300 * t)
     noise = 0.05 * torch.randn(5 * RATE, generator=torch.Generator().manual_seed(0))
-    sound, statistics = SiteSound((hum,), (noise,)), site_statistics((hum,))
+    sound, statistics = SiteSound((hum,), (noise,)), site_statistics((0.1 * hum,))
     torch.manual_seed(0)
     net = MaskNet(SMALL)
     before = {key: value.clone() for key, value in net.state_dict().items()}
-    losses: list[float] = []
-    adapted, steps = adapt(
-        net, sound, statistics, budget=Budget(30, 1e9), rate_peak=1e-2, progress=lambda _, loss: losses.append(loss)
-    )
+    adapted, steps = adapt(net, sound, statistics, budget=Budget(30, 1e9), rate_peak=1e-2)
     assert steps == 30
-    assert losses[-1] < 0.85 * losses[0]
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+    unheard = SiteMixer(sound, statistics, 9).batch(0, 8)
+    with torch.inference_mode():
+        assert float(loss_of(adapted, unheard)) < 0.96 * float(loss_of(net, unheard))
     ticks = iter(range(100))
     assert adapt(net, sound, statistics, budget=Budget(50, 2.5, lambda: float(next(ticks))))[1] == 2
-    example = SiteMixer(sound, statistics, 9).batch(0, 4)
-    with torch.inference_mode():
-        share = torch.sigmoid(adapted(example.log_mel, example.query))
-    assert float((share - example.ratio).abs().mean()) < 0.5
 
 
 def test_a_site_without_sound_is_refused() -> None:
