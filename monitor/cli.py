@@ -15,6 +15,7 @@ import typer
 
 from monitor.cli_generate import prior_app, synthesize
 from monitor.cli_roi import add_command as add_roi
+from monitor.cli_roi import compare_sides
 from monitor.cli_separation import add_commands as add_separation
 
 Lang = Literal["ja", "en"]
@@ -230,6 +231,10 @@ def evaluate(
     adapt_minutes: Annotated[
         float, typer.Option("--adapt-minutes", min=0.01, help="Per machine, for a chain that separates.")
     ] = 8.0,
+    sides: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option("--ab", help="Compare two settings on the same files.", metavar="A.TOML B.TOML"),
+    ] = None,
     detectors: Annotated[
         str, typer.Option("--detectors", help="all, quick (none that trains a network), or NAME,NAME,...")
     ] = "all",
@@ -242,6 +247,9 @@ def evaluate(
         raise typer.BadParameter(f"{source} is a file; --dataset {dataset} goes with the folder of that data set")
     if not dataset and source.is_dir():
         raise typer.BadParameter(f"{source} is a folder; give a manifest (CSV), or say with --dataset what it holds")
+    if sides is not None:
+        compare_sides(source, sides, out, dataset=dataset, lang=lang, as_json=as_json)
+        return
     from monitor.evaluate import evaluate as evaluate_manifest
     from monitor.evaluate import print_report
 

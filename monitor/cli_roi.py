@@ -1,4 +1,4 @@
-"""The command `roi`: from a trial's recordings and its costs to a decision."""
+"""The command `roi`, from a trial's recordings and its costs to a decision; and `evaluate --ab`."""
 
 from __future__ import annotations
 
@@ -30,5 +30,18 @@ def roi(
     from monitor.roi.command import roi as weigh_trial
 
     found = weigh_trial(manifest, costs, out, lang=lang, detector=detector, seed=seed, quiet=as_json)
+    if as_json:
+        typer.echo(json.dumps(found, ensure_ascii=False, indent=1))
+
+
+def compare_sides(
+    manifest: Path, sides: tuple[Path, Path], out: Path, *, dataset: str | None, lang: str, as_json: bool
+) -> None:
+    """`evaluate MANIFEST --ab A.toml B.toml`."""
+    if dataset:
+        raise typer.BadParameter("it compares on a manifest; leave --dataset out", param_hint="--ab")
+    from monitor.compare.versus import compare
+
+    found = compare(manifest, sides, out, lang=lang, quiet=as_json)
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False, indent=1))

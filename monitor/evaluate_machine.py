@@ -23,7 +23,6 @@ from streams.soundfiles import SoundFileError, read_clip
 
 RATE = 16_000
 WINDOW_S = 2.0
-_SIZE = round(RATE * WINDOW_S)
 _FILES = 32  # files in memory at a time
 LEAST_RECORDINGS = 3
 WAVEFORM = any(needs_waveform(kind) for kind in DETECTORS)
@@ -41,8 +40,8 @@ class Batch:
 class Heard:
     """A machine's training contexts with recording and file numbers [batch], and its test files in batches.
 
-    recordings: how many training recordings there are; windows: of 2 s, in the test files. front_s and wave_s: the
-    front end's seconds without and with the waveform, for the training and for the test files.
+    recordings: how many training recordings there are; windows: of `window_s`, in the test files. front_s and wave_s:
+    the front end's seconds without and with the waveform, for the training and for the test files.
     """
 
     train: Evidence
@@ -56,6 +55,7 @@ class Heard:
     front_s: tuple[float, float]
     wave_s: tuple[float, float]
     notes: tuple[str, ...]
+    window_s: float = WINDOW_S
 
 
 @dataclass(frozen=True)
@@ -77,26 +77,27 @@ class Outcome:
 
 
 @torch.inference_mode()
-def hear_machine(manifest: Manifest, machine: str, seed: int) -> Heard:
+def hear_machine(manifest: Manifest, machine: str, seed: int, window_s: float = WINDOW_S) -> Heard:
     """Read a machine's files. ValueError where there is too little to learn from; ManifestError for a bad file."""
     rows = [row for row in manifest.rows if row.machine == machine and row.label in ("normal", "anomaly")]
     learn = [row for row in rows if row.split == "train"]
     clips = [Clip(_read(manifest, row), row.recording) for row in learn]
-    wanted = context_windows(CONTEXT_S, WINDOW_S)
+    size = round(RATE * window_s)
+    wanted = context_windows(CONTEXT_S, window_s)
     grouped = "recording" in manifest.columns
-    chosen = choose_contexts(clips, _SIZE, RATE, wanted, grouped=grouped, seed=seed)
+    chosen = choose_contexts(clips, size, RATE, wanted, grouped=grouped, seed=seed)
     if chosen.recordings < LEAST_RECORDINGS:
         raise ValueError(f"{chosen.recordings} healthy training recordings, at least {LEAST_RECORDINGS} are needed")
     front_end = FrontEnd.at(RATE)
     started = time.perf_counter()
-    train, groups = hear(clips, chosen, front_end, _SIZE)
+    train, groups = hear(clips, chosen, front_end, size)
     train_front_s = time.perf_counter() - started
     train_wave_s = train_front_s
     if WAVEFORM:  # heard once more, so that each detector is charged with what it needs
-        train, groups = hear(clips, chosen, front_end, _SIZE, waveform=True)
+        train, groups = hear(clips, chosen, front_end, size, waveform=True)
         train_wave_s = time.perf_counter() - started - train_front_s
     tested = [row for row in rows if row.split == "test"]
-    batches, windows, test_front_s, test_wave_s = _hear_tests(manifest, tested, front_end, chosen)
+    batches, windows, test_front_s, test_wave_s = _hear_tests(manifest, tested, front_end, chosen, size)
     return Heard(
         train=train,
         train_group=groups,
@@ -113,6 +114,7 @@ def hear_machine(manifest: Manifest, machine: str, seed: int) -> Heard:
         front_s=(train_front_s, test_front_s),
         wave_s=(train_wave_s, test_wave_s),
         notes=chosen.notes,
+        window_s=window_s,
     )
 
 
@@ -126,7 +128,7 @@ def _read(manifest: Manifest, row: Row) -> Tensor:
 
 
 def _hear_tests(
-    manifest: Manifest, rows: Sequence[Row], front_end: FrontEnd, chosen: Chosen
+    manifest: Manifest, rows: Sequence[Row], front_end: FrontEnd, chosen: Chosen, size: int
 ) -> tuple[list[Batch], int, float, float]:
     """The test files as batches of contexts of one length, the windows in them, and the front end's two times."""
     batches: list[Batch] = []
@@ -141,17 +143,17 @@ def _hear_tests(
                     f"{front_end.n_fft / RATE:g} s are needed; remove the row"
                 )
         began = time.perf_counter()
-        heard = clips_evidence(clips, front_end, _SIZE, chosen.context)
+        heard = clips_evidence(clips, front_end, size, chosen.context)
         plain_s = time.perf_counter() - began
         if WAVEFORM:
-            heard = clips_evidence(clips, front_end, _SIZE, chosen.context, waveform=True)
+            heard = clips_evidence(clips, front_end, size, chosen.context, waveform=True)
         wave_s += time.perf_counter() - began - plain_s * WAVEFORM
         seconds += plain_s
         by_length: dict[int, list[tuple[int, Evidence]]] = {}
         for number, evidence in enumerate(heard, start):
             by_length.setdefault(evidence.log_mel.shape[-1], []).append((number, evidence))
         batches += [_batch(same) for same in by_length.values()]
-        windows += sum(max(1, len(clip) // _SIZE) for clip in clips)
+        windows += sum(max(1, len(clip) // size) for clip in clips)
     return batches, windows, seconds, wave_s
 
 
@@ -183,7 +185,7 @@ def run_detector(detector: Detector, heard: Heard) -> Outcome:
         p=np.power(10.0, -calibration(tested).score.numpy()),
         calibration=calibration,
         aggregation=aggregation,
-        context_s=heard.context * WINDOW_S,
+        context_s=heard.context * heard.window_s,
         train_s=train_s,
         score_s=score_s,
         windows=heard.windows,
