@@ -4,7 +4,8 @@ The line's own broker, worker and monitor, fed and audited from outside (tests/m
 
     python tests/benchmarks/bench_soak.py [--hours 24] [--mics 200] [--minutes 10] [--folder DIR]
 
-writes docs/benchmarks/soak.md and soak.json. `--hours 0` or `--minutes 0` leaves a part as it stands in soak.json.
+writes docs/benchmarks/soak.md and soak.json. `--hours 0` or `--minutes 0` leaves a part as it stands in soak.json, so
+that the parts may also be run at different times, or at once.
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ from typing import Any
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "monitor"))
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "monitor")]
 
-from soakline import Soak, build  # helpers of the tests, found by the line above
-from soakrun import Found, Soaking  # the same
+from soakline import Soak, build  # noqa: E402  # helpers of the tests, found by the line above
+from soakrun import Found, Soaking  # noqa: E402  # the same
 
-PAGE = Path(__file__).parents[2] / "docs" / "benchmarks"
+PAGE = ROOT / "docs" / "benchmarks"
 WARM_SHARE = 1 / 12  # of the event time after the last restart of a process: not looked at for its slope
 BLOCKS = 20  # neighbouring samples are alike: the slope is fitted through the means of so many blocks
 T_95 = 2.101  # Student's t for BLOCKS - 2
@@ -55,19 +57,21 @@ def full_rate(minutes: float, mics: int) -> Soak:
     )
 
 
-def soaked(soak: Soak, folder: Path, every_s: float) -> dict[str, Any]:
+def soaked(soak: Soak, folder: Path, every_s: float, longest_s: float) -> dict[str, Any]:
     """Run it; everything that the page says of it."""
     line = build(folder, soak)
     began = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
     load = os.getloadavg()[1]
-    found = Soaking(line, soak, every_s=every_s, say=lambda text: print(text, flush=True)).run()
-    return {"began": began, "load_average": [load, os.getloadavg()[1]], "soak": asdict(soak), **summary(found, soak)}
+    found = Soaking(line, soak, every_s=every_s, longest_s=longest_s, say=lambda text: print(text, flush=True)).run()
+    return {"began": began, "load_average": [load, os.getloadavg()[1]], "soak": asdict(soak), **summary(found)}
 
 
-def summary(found: Found, soak: Soak) -> dict[str, Any]:
+def summary(found: Found) -> dict[str, Any]:
     samples = found.samples
     return {
         "seconds": found.seconds,
+        "event_h": found.event_h,
+        "visits": found.visits,
         "windows_per_s": found.counts["accepted"] / found.seconds,
         "counts": found.counts,
         "metrics": found.metrics,
@@ -77,18 +81,18 @@ def summary(found: Found, soak: Soak) -> dict[str, Any]:
         "never_accepted": found.never_accepted,
         "restarts": found.restarts,
         "tables": found.tables,
-        "processes": {name: process(samples, name, soak) for name in ("monitor", "worker")},
+        "processes": {name: process(samples, name) for name in ("monitor", "worker")},
         "disk_mb": {name: disk(samples, name) for name in samples[-1]["disk_mb"]},
         "delay_s": delays(found.delays_s),
         "samples": [{**one, "wall_s": round(one["wall_s"] - samples[0]["wall_s"], 1)} for one in samples],
     }
 
 
-def process(samples: list[dict[str, Any]], name: str, soak: Soak) -> dict[str, Any]:
+def process(samples: list[dict[str, Any]], name: str) -> dict[str, Any]:
     """Memory, descriptors and threads of the last incarnation of a process, once it was warm."""
     alive = [one for one in samples if name in one]
     same = [one for one in alive if one[name]["pid"] == alive[-1][name]["pid"]]
-    begins = same[0]["event_h"] + WARM_SHARE * (soak.hours - same[0]["event_h"])
+    begins = same[0]["event_h"] + WARM_SHARE * (same[-1]["event_h"] - same[0]["event_h"])
     warm = [one for one in same if one["event_h"] >= begins]
     hours = np.array([one["event_h"] for one in warm])
     rss = np.array([one[name]["rss_mb"] for one in warm])
@@ -181,13 +185,14 @@ def section(title: str, part: dict[str, Any] | None, text: str) -> str:
         results_h=soak["results_s"] / 3600,
         history_h=soak["history_days"] * 24,
     )
-    event_h = soak["windows"] * soak["period_s"] / 3600
+    planned_h, event_h = soak["windows"] * soak["period_s"] / 3600, part["event_h"]
+    cut = "" if event_h > 0.999 * planned_h else f" **Ended early: {planned_h:.3g} h were planned.**"
     before, after = part["load_average"]
     how = f"""{said}
 
-{soak["mics"]} microphones, {event_h:.3g} h of event time, {part["counts"]["accepted"]:,} windows in
+{soak["mics"]} microphones, {event_h:.3g} h of event time,{cut} {part["counts"]["accepted"]:,} windows in
 {part["seconds"] / 60:.1f} minutes ({part["windows_per_s"]:.0f} windows/s), begun {part["began"]}, load average
-{before:.1f} before and {after:.1f} after."""
+{before:.1f} before and {after:.1f} after; {part["visits"]} visits to all pages."""
     return "\n\n".join([f"## {title}", how, accounts(part), tables(part)])
 
 
@@ -258,12 +263,14 @@ def main() -> None:
     options.add_argument("--hours", type=float, default=24.0)
     options.add_argument("--mics", type=int, default=200)
     options.add_argument("--minutes", type=float, default=10.0)
+    options.add_argument("--longest", type=float, default=600.0, help="minutes after which the day ends unfinished")
     options.add_argument("--folder", type=Path, help="where the line is built; it needs some 5 GB")
     options.add_argument("--out", type=Path, default=PAGE)
     chosen = options.parse_args()
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
+    )  # of the children
     stored = chosen.out / "soak.json"
-    found: dict[str, Any] = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
-    found["machine"] = f"{platform.machine()}, Python {platform.python_version()}, torch {version('torch')}"
     wanted = (
         ("day", chosen.hours, day(chosen.hours, chosen.mics), 8.0),
         ("full", chosen.minutes, full_rate(chosen.minutes, chosen.mics), 5.0),
@@ -271,10 +278,14 @@ def main() -> None:
     for name, much, soak, every_s in wanted:
         if much:
             with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
-                found[name] = soaked(soak, Path(folder), every_s)
+                part = soaked(soak, Path(folder), every_s, 60 * chosen.longest)
+            # read now: another run may have written the other part meanwhile
+            found: dict[str, Any] = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
+            found["machine"] = f"{platform.machine()}, Python {platform.python_version()}, torch {version('torch')}"
+            found[name] = part
             stored.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
             (chosen.out / "soak.md").write_text(page(found), encoding="utf-8")
-    print(page(found))
+            print(page(found))
 
 
 if __name__ == "__main__":

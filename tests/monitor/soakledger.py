@@ -87,7 +87,7 @@ class Ledger:
 
 def fetch(url: str) -> str:
     """A page of the line."""
-    with urllib.request.urlopen(url, timeout=30) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         return str(answer.read().decode())
 
 

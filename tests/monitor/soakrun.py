@@ -11,6 +11,7 @@ import contextlib
 import os
 import signal
 import sqlite3
+import threading
 import time
 import urllib.error
 import urllib.parse
@@ -35,7 +36,7 @@ from streams.embedded.store import Options
 from streams.records import TOPIC_WINDOWS
 
 CLOCK_FOLDER = Path(__file__).with_name("soakclock")
-BACKLOG = 3  # rounds of windows that may wait before the feeder does
+BACKLOG_SHARE = 0.25  # of what retention keeps may wait before the feeder does
 PAGES = ("", "alarms", "mics", "system", "listen", "machines/machine-000", "metrics", "api/state")
 WAIT_S = 180.0
 
@@ -55,8 +56,10 @@ class Found:
     repeated: int = 0
     never_accepted: int = 0
     seconds: float = 0.0
+    event_h: float = 0.0
     delays_s: list[float] = field(default_factory=list)
     tables: dict[str, int] = field(default_factory=dict)
+    visits: int = 0
 
 
 @contextlib.contextmanager
@@ -75,9 +78,21 @@ def simulated_time(path: Path) -> Iterator[None]:
 
 
 class Soaking:
-    """A soak of the line at `config`; `every_s` is how often (wall) it is looked at."""
+    """A soak of the line at `config`; `every_s` is how often (wall) it is looked at.
 
-    def __init__(self, config: Path, soak: Soak, *, every_s: float = 5.0, say: Say = lambda _: None) -> None:
+    Feeding ends after `longest_s` (wall), finished or not; `Found.event_h` says how far it came.
+    """
+
+    def __init__(
+        self,
+        config: Path,
+        soak: Soak,
+        *,
+        every_s: float = 5.0,
+        longest_s: float = float("inf"),
+        say: Say = lambda _: None,
+    ) -> None:
+        self._longest_s = longest_s
         self.soak, self.line, self._config, self._every_s, self._say = soak, load_line(config), config, every_s, say
         self._folder = config.parent
         self._begin_ns = time.time_ns() - round((soak.hours + 1) * 3600 * S) if soak.simulated else 0
@@ -94,6 +109,7 @@ class Soaking:
         self._values: dict[str, list[bytes]] = {
             kind: [encode_window(one).value for one in windows] for kind, windows in self._sounds.items()
         }
+        self._visitor = Visitor(config.parent, every_s)
         self._due = {"look": 0.0, "read": 0.0, "expire": 0.0}
         self._said: deque[str] = deque(maxlen=30)
 
@@ -109,7 +125,9 @@ class Soaking:
                 if not self.soak.simulated:
                     self._until(self._worker_waits, "the worker")
                     self._begin_ns = time.time_ns()
+                self._visitor.start(self.supervisor.page)
                 self._feed()
+                self._visitor.stop()
                 self._until(lambda: drained(self.broker) and judged(self.line, self.broker), "the rest")
                 while self.ledger.read():
                     pass
@@ -117,6 +135,7 @@ class Soaking:
                 self._settle()
                 self._look()
             finally:
+                self._visitor.stop(quietly=True)
                 self._producer.close()
                 self.supervisor.stop()
                 self.broker.close()
@@ -131,6 +150,7 @@ class Soaking:
     def _feed(self) -> None:
         soak = self.soak
         stopped = killed = False
+        ends_s = time.monotonic() + self._longest_s
         for number in range(soak.windows):
             at_s = number * soak.period_s
             outage = soak.outage and soak.outage_s[0] <= at_s < soak.outage_s[1]
@@ -141,8 +161,11 @@ class Soaking:
             for first in range(0, soak.mics, soak.chunk):
                 self._send(number, range(first, min(first + soak.chunk, soak.mics)))
                 self._housekeeping(at_s, tick=not outage)
+            self.found.event_h = (number + 1) * soak.period_s / 3600
             if not outage and soak.simulated:
                 self._until(self._kept_up, "the backlog")
+                if time.monotonic() > ends_s:
+                    return
 
     def _send(self, number: int, mics: range) -> None:
         soak = self.soak
@@ -173,9 +196,9 @@ class Soaking:
             self.ledger.accept(mic, number)
 
     def _kept_up(self) -> bool:
-        most = BACKLOG * self.soak.mics
+        most = max(1, int(BACKLOG_SHARE * self.soak.retention_s / self.soak.period_s)) * self.soak.mics
         waits = 0
-        for group, factor in ((WORKERS, 1), (GROUP, 4)):
+        for group, factor in ((WORKERS, 1), (GROUP, 2)):
             done = self.broker.committed(group, TOPIC_WINDOWS)
             bounds = self.broker.bounds(TOPIC_WINDOWS)
             behind = sum(max(0, end - max(start, done.get(part, 0))) for part, (start, end) in bounds.items())
@@ -223,11 +246,10 @@ class Soaking:
         if self.soak.simulated and self._is_due("expire", 1.0):
             self.broker.expire()  # its own minute would be hours here
         if at_s is not None and self._is_due("look", self._every_s):
-            self._visit()
             self._look(at_s)
 
     def _look(self, at_s: float | None = None) -> None:
-        at_s = self.soak.hours * 3600 if at_s is None else at_s
+        at_s = self.found.event_h * 3600 if at_s is None else at_s
         sample: dict[str, Any] = {
             "wall_s": time.perf_counter(),
             "event_h": at_s / 3600,
@@ -252,29 +274,6 @@ class Soaking:
             "clips": data / "evidence" / "clips",
             "healthy": data / "evidence" / "healthy",
         }
-
-    def _visit(self) -> None:
-        """Somebody reads the pages, acknowledges what is new, shelves a machine."""
-        page = self.supervisor.page
-        for path in PAGES:
-            fetch(page + path)
-        with urllib.request.urlopen(page + "events", timeout=30) as events:
-            events.readline()
-        with contextlib.closing(sqlite3.connect(self._folder / "data" / "alarms.sqlite")) as db:
-            query = "SELECT alert_id, machine FROM alerts WHERE alert_id NOT IN (SELECT alert_id FROM acknowledgements)"
-            new = db.execute(f"{query} LIMIT 2").fetchall()
-        for alert, machine in new:
-            self._post("acknowledge", alarm=alert, comment="seen")
-            self._post("shelve", machine=machine, hours="1", comment="known")
-
-    def _post(self, path: str, **fields: str) -> None:
-        request = urllib.request.Request(
-            self.supervisor.page + path,
-            urllib.parse.urlencode(fields).encode(),
-            {"Authorization": f"Bearer {TOKEN}"},
-        )
-        with contextlib.suppress(urllib.error.HTTPError):  # 429 where it comes too fast: it is only a reader
-            urllib.request.urlopen(request, timeout=30).close()
 
     # -- the two accounts
 
@@ -303,7 +302,7 @@ class Soaking:
             time.sleep(0.5)
         found.contradictions, found.repeated = self.ledger.contradictions, self.ledger.repeated
         found.never_accepted, found.delays_s = self.ledger.never_accepted, self.ledger.delays_s
-        found.tables = self._tables()
+        found.tables, found.visits = self._tables(), self._visitor.visits
 
     def _tables(self) -> dict[str, int]:
         rows = {}
@@ -316,6 +315,60 @@ class Soaking:
                 for table in tables:
                     rows[table] = int(db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
         return rows
+
+
+class Visitor:
+    """Somebody at the page, in a thread: every `every_s` reads all of it, acknowledges what is new, shelves."""
+
+    def __init__(self, folder: Path, every_s: float) -> None:
+        self._alarms, self._every_s = folder / "data" / "alarms.sqlite", every_s
+        self._end = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._page = ""
+        self._error: Exception | None = None
+        self.visits = 0
+
+    def start(self, page: str) -> None:
+        """Begin to visit."""
+        self._page = page
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def stop(self, *, quietly: bool = False) -> None:
+        """End; raises what went wrong on a visit."""
+        self._end.set()
+        if self._thread is not None:
+            self._thread.join(60)
+        if self._error and not quietly:
+            raise self._error
+
+    def _run(self) -> None:
+        while not self._end.wait(self._every_s):
+            try:
+                self._visit()
+                self.visits += 1
+            except Exception as error:  # noqa: BLE001  # told by `stop`
+                self._error = error
+                return
+
+    def _visit(self) -> None:
+        for path in PAGES:
+            fetch(self._page + path)
+        with urllib.request.urlopen(self._page + "events", timeout=60) as events:
+            events.readline()
+        with contextlib.closing(sqlite3.connect(self._alarms, timeout=30)) as db:
+            query = "SELECT alert_id, machine FROM alerts WHERE alert_id NOT IN (SELECT alert_id FROM acknowledgements)"
+            new = db.execute(f"{query} LIMIT 2").fetchall()
+        for alert, machine in new:
+            self._post("acknowledge", alarm=alert, comment="seen")
+            self._post("shelve", machine=machine, hours="1", comment="known")
+
+    def _post(self, path: str, **fields: str) -> None:
+        request = urllib.request.Request(
+            self._page + path, urllib.parse.urlencode(fields).encode(), {"Authorization": f"Bearer {TOKEN}"}
+        )
+        with contextlib.suppress(urllib.error.HTTPError):  # 429 where it comes too fast: it is only a reader
+            urllib.request.urlopen(request, timeout=60).close()
 
 
 def _process(pid: int) -> dict[str, float]:
