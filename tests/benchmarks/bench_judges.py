@@ -3,7 +3,7 @@
     python tests/benchmarks/bench_judges.py [--each 30] [--machines 36]
 
 writes docs/benchmarks/judges.md and judges.json. Sounds: `reporting.sounds` with seeds that the reporting judge never
-saw, `sds_engine.physics` with machines that the gate never saw.
+saw, as they are and rebuilt from magnitudes; `sds_engine.physics` with machines that the gate never saw.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from reporting.bodies import without_phase
 from reporting.judge import load_reporting
 from reporting.sounds import CLASSES, one_sound
 from train_reporting import measured
@@ -36,9 +37,15 @@ def measure(each: int, machines: int) -> dict[str, Any]:
     jobs = [
         (name, FRESH_SOUNDS + number * len(CLASSES) + i) for number in range(each) for i, name in enumerate(CLASSES)
     ]
-    other = torch.from_numpy(np.stack([one_sound(*job) for job in jobs]).astype(np.float32))
+    plain = np.stack([one_sound(*job) for job in jobs])
+    rebuilt = np.stack([without_phase(sound, np.random.default_rng((80_000_000, k))) for k, sound in enumerate(plain)])
+    other, turned = (torch.from_numpy(sounds.astype(np.float32)) for sounds in (plain, rebuilt))
     truth = torch.tensor([CLASSES.index(name) for name, _ in jobs])
-    sets = {"sds_engine.physics": (wave, label), "reporting.sounds": (other, truth)}
+    sets = {
+        "sds_engine.physics": (wave, label),
+        "reporting.sounds": (other, truth),
+        "reporting.sounds, rebuilt from magnitudes": (turned, truth),
+    }
     return {
         name: {
             "gate": measured(gate.probabilities(sound)[:, order], known),
@@ -54,14 +61,14 @@ def page(found: dict[str, Any]) -> str:
     lines += [
         _ABOUT,
         "",
-        "| sounds | judge | count | accuracy | calibration error | least sure class |",
-        "|---|---|---|---|---|---|",
+        "| sounds | judge | count | accuracy | of the faulty ones | calibration error | least sure class |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name, judges in found.items():
         for judge, row in judges.items():
             worst = min(row["per_class"], key=row["per_class"].get)
-            figures = f"{row['accuracy']:.3f} | {row['calibration_error']:.3f} | {worst} {row['per_class'][worst]:.2f}"
-            lines.append(f"| {name} | {judge} | {row['rows']} | {figures} |")
+            rates = f"{row['accuracy']:.3f} | {_faulty(row):.3f} | {row['calibration_error']:.3f}"
+            lines.append(f"| {name} | {judge} | {row['rows']} | {rates} | {worst} {row['per_class'][worst]:.2f} |")
     for name, judges in found.items():
         for judge, row in judges.items():
             lines += ["", f"## {judge} on {name}", "", "Rows: the truth. Columns: what the judge said.", ""]
@@ -71,11 +78,25 @@ def page(found: dict[str, Any]) -> str:
     return "\n".join([*lines, ""])
 
 
+def _faulty(row: dict[str, Any]) -> float:
+    """The accuracy over the sounds that have a fault."""
+    counts = np.array(row["confusion"])[: CLASSES.index("healthy")]
+    return float(np.trace(counts) / counts.sum())
+
+
 _ABOUT = (
     "Two classifiers of 2 s into ten faults and healthy (chance 0.09). The gate's is shipped and learned from "
     "`sds_engine.physics`; the reporting one is not shipped and learned from a synthesis of its own. They share no "
     "code and no data. A third of the physics sounds went through Griffin-Lim. Not measured: real faults; both know "
-    "simulations only."
+    "simulations only.\n\n"
+    "How independent the reporting judge is: its weights never met a sound of `sds_engine.physics`. But the width of "
+    "its own synthesis was chosen with an eye on such sounds: 64 machines with seeds from 7,000,000 on, which are not "
+    "the ones below, were rendered, looked at as spectrograms, and judged. A first version, narrower, recognised "
+    "0.490 of them and called healthy machines loose or pitted. What was seen there and then drawn at random: machine "
+    "noise that goes through a resonant body as blows do, blows into the machine's own frame, machines that strike "
+    "when healthy, a ball that hits one race only. No sound of the prior or of SDS was looked at. So the first "
+    "rows say how far it carries to another synthesis of the same faults, with machines fresh to both; they do not "
+    "say what a synthesis unseen by its authors would give."
 )
 
 

@@ -1,8 +1,8 @@
-"""Train the judge that reports: `python tests/benchmarks/train_reporting.py [--each 260]`.
+"""Train the judge that reports: `python tests/benchmarks/train_reporting.py [--each 1000]`.
 
-Renders `reporting.sounds` (a synthesis of its own, seeds of its own), trains three small nets on `reporting.hearing`,
-sets the temperature on one half of the held-out sounds and measures on the other half. bench_judges.py
-measures both judges on both syntheses.
+Renders `reporting.sounds` (a synthesis of its own, seeds of its own; `render_reporting`), trains small nets on
+`reporting.hearing`, sets the temperature on one half of the held-out sounds and measures on the other half.
+bench_judges.py measures both judges on both syntheses.
 """
 
 from __future__ import annotations
@@ -11,63 +11,78 @@ import argparse
 import hashlib
 import json
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
-from reporting.hearing import figures
-from reporting.judge import FOLDER, ReportingJudge, dense
-from reporting.sounds import CLASSES, coloured_path, one_sound, without_phase
+from render_reporting import BLOCKS, CACHE, HELD_OUT, part_of, starts
+from reporting.hearing import FINE, figures
+from reporting.judge import FOLDER, Ear, ReportingJudge, Rows
+from reporting.sounds import CLASSES
 from safetensors.torch import save_file
 
-HELD_OUT = 1_000_000
+SIZE = 128  # rows a step
 
 
-def rows_of(name: str, seed: int) -> np.ndarray:
-    """Figures [2, figure] of one sound: as it is or through another microphone, and without its phase."""
-    rng = np.random.default_rng((78_000_000, seed))
-    sound = one_sound(name, seed)
-    heard = coloured_path(sound, rng) if rng.random() < 0.3 else sound
-    return np.stack([figures(heard), figures(without_phase(sound, rng))])
-
-
-def render(first: int, each: int, cache: Path) -> tuple[torch.Tensor, torch.Tensor]:
-    """Figures [row, figure] and classes [row] of `each` sounds per class, kept in `cache` in parts of ten."""
-    cache.mkdir(parents=True, exist_ok=True)
+def heard(first: int, each: int) -> tuple[Rows, torch.Tensor]:
+    """Figures and classes [row] of `each` sounds a class, both as they are and without phase; kept in the cache."""
     parts = []
-    for start in range(0, each, 10):
-        path = cache / f"reporting-{first + start * len(CLASSES)}.npz"
+    for start in starts(first, each):
+        path = CACHE / f"heard-{start}.npz"
         if not path.exists():
-            numbers = range(start, min(start + 10, each))
-            jobs = [(name, first + number * len(CLASSES) + i) for number in numbers for i, name in enumerate(CLASSES)]
-            found = np.concatenate([rows_of(*job) for job in jobs])
-            labels = np.repeat([CLASSES.index(name) for name, _ in jobs], 2)
-            np.savez(path, rows=found.astype(np.float16), labels=labels)
-        parts.append(np.load(path))
-    rows = np.concatenate([part["rows"] for part in parts]).astype(np.float32)
-    return torch.from_numpy(rows), torch.from_numpy(np.concatenate([part["labels"] for part in parts]))
+            waves = part_of(start)
+            rows = zip(*(figures(wave) for wave in waves.reshape(-1, waves.shape[-1])), strict=True)
+            np.savez(path, *(np.stack(row).astype(np.float16) for row in rows))
+        with np.load(path) as part:
+            parts.append([part[name].astype(np.float32) for name in part.files])
+    plain, rhythm, buzz = (torch.from_numpy(np.concatenate(column)) for column in zip(*parts, strict=True))
+    labels = torch.tensor(BLOCKS).repeat_interleave(20).repeat(len(parts))
+    return (plain, rhythm, buzz), labels
 
 
-def fit(rows: torch.Tensor, labels: torch.Tensor, epochs: int, seed: int) -> torch.nn.Sequential:
+def _moved(lines: torch.Tensor, step: int) -> torch.Tensor:
+    """Modulation spectra [row, band, bin] at another speed: so many bins on, the last bin repeated."""
+    if step > 0:
+        return torch.cat([lines[..., :1].expand(-1, -1, step), lines[..., :-step]], 2)
+    return torch.cat([lines[..., -step:], lines[..., -1:].expand(-1, -1, -step)], 2) if step else lines
+
+
+def varied(rows: Rows, rng: np.random.Generator) -> Rows:
+    """Another colour, another speed, some figures and bands unheard, and noise: cheap variety in the figures."""
+    plain, rhythm, buzz = rows
+    plain = (plain + 0.15 * torch.randn_like(plain)) * (torch.rand_like(plain) > 0.1)
+    knots = torch.nn.functional.interpolate(torch.eye(6)[None], FINE, mode="linear", align_corners=True)[0]
+    tilt = torch.randn(len(plain), 1) * torch.linspace(-1, 1, FINE)
+    plain[:, :FINE] += 0.35 * torch.randn(len(plain), 6) @ knots + 0.4 * tilt
+    step = int(rng.integers(-5, 6))
+    rhythm, buzz = _moved(rhythm, step), _moved(buzz, round(0.875 * step))  # 0.875: the ratio of their bins
+    unheard = torch.rand(len(rhythm), rhythm.shape[1], 1) < 0.1
+    rhythm = torch.where(unheard, rhythm.mean((1, 2), keepdim=True), rhythm)
+    return plain, rhythm + 0.15 * torch.randn_like(rhythm), buzz + 0.15 * torch.randn_like(buzz)
+
+
+def fit(rows: Rows, labels: torch.Tensor, epochs: int, seed: int) -> Ear:
     """One net; mixtures of rows (mixup, Zhang et al., ICLR 2018) keep it from being too sure."""
     torch.manual_seed(seed)
-    net = dense(rows.shape[1], len(CLASSES))
+    rng = np.random.default_rng(seed)
+    net = Ear(rows[0].shape[1], len(CLASSES))
     optimizer = torch.optim.AdamW(net.parameters(), 1e-3, weight_decay=0.05)
-    size, wanted = 128, torch.nn.functional.one_hot(labels, len(CLASSES)).float()
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=epochs * (len(rows) // size))
-    for _ in range(epochs):
-        order = torch.randperm(len(rows))
-        for start in range(0, len(rows) // size * size, size):
-            pick = order[start : start + size]
-            share = float(np.random.default_rng((seed, start)).beta(0.2, 0.2))
-            other = pick[torch.randperm(size)]
-            mixed = share * rows[pick] + (1 - share) * rows[other]
-            mixed = mixed + 0.1 * torch.randn_like(mixed)
-            loss = torch.nn.functional.cross_entropy(net(mixed), share * wanted[pick] + (1 - share) * wanted[other])
+    steps, wanted = len(labels) // SIZE, torch.nn.functional.one_hot(labels, len(CLASSES)).float()
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=epochs * steps)
+    for epoch in range(epochs):
+        order, total = torch.randperm(len(labels)), 0.0
+        for pick in order[: steps * SIZE].reshape(steps, SIZE):
+            other, share = pick[torch.randperm(SIZE)], float(rng.beta(0.2, 0.2))
+            plain, rhythm, buzz = (share * part[pick] + (1 - share) * part[other] for part in rows)
+            with torch.autocast("cpu", torch.bfloat16):
+                logits = net(*varied((plain, rhythm, buzz), rng))
+            aim = share * wanted[pick] + (1 - share) * wanted[other]
+            loss = torch.nn.functional.cross_entropy(logits.float(), aim)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
+            total += float(loss.detach())
+        print(f"net {seed}, epoch {epoch + 1}: loss {total / steps:.3f}", flush=True)
     return net.eval()
 
 
@@ -90,40 +105,48 @@ def measured(probability: torch.Tensor, labels: torch.Tensor) -> dict[str, objec
     }
 
 
-def main() -> None:
-    args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    args.add_argument("--each", type=int, default=260)
-    args.add_argument("--held-out", type=int, default=40)
-    args.add_argument("--epochs", type=int, default=30)
-    args.add_argument("--cache", type=Path, default=Path("build/judge"))
-    given = args.parse_args()
-    torch.set_num_threads(1)
-    held, truth = render(HELD_OUT, given.held_out, given.cache)
-    rows, labels = render(0, given.each, given.cache)
-    started = time.perf_counter()
-    mean, deviation = rows.mean(0), rows.std(0) + 1e-3
-    nets = [fit(((rows - mean) / deviation).clamp(-6, 6), labels, given.epochs, seed) for seed in range(3)]
-    seconds = time.perf_counter() - started
-    half = len(truth) // 2 // 2 * 2
-    plain = ReportingJudge(nets, mean, deviation, CLASSES, 1.0).from_figures(held).log()
-    grid = np.geomspace(0.3, 3, 61)
-    losses = [float(torch.nn.functional.cross_entropy(plain[:half] / t, truth[:half])) for t in grid]
-    temperature = float(grid[int(np.argmin(losses))])
-    tensors = {"mean": mean, "deviation": deviation}
-    for number, net in enumerate(nets):
+def write(judge: ReportingJudge, training: dict[str, int], held_out: dict[str, object]) -> None:
+    """reporting.safetensors in half precision, and its card."""
+    tensors = {"mean": judge.mean, "deviation": judge.deviation}
+    for number, net in enumerate(judge.nets):
         tensors |= {f"{number}.{name}": value for name, value in net.state_dict().items()}
     save_file({name: value.half().contiguous() for name, value in tensors.items()}, FOLDER / "reporting.safetensors")
     card = {
         "classes": CLASSES,
-        "nets": len(nets),
-        "temperature": temperature,
+        "nets": len(judge.nets),
+        "temperature": judge.temperature,
         "sha256": hashlib.sha256((FOLDER / "reporting.safetensors").read_bytes()).hexdigest(),
         "data": "tests/benchmarks/reporting/sounds.py, procedural: no recording was used",
-        "training": {"sounds": len(rows) // 2, "rows": len(rows), "epochs": given.epochs, "seconds": round(seconds)},
-        "held_out": measured((plain[half:] / temperature).softmax(1), truth[half:]),
+        "training": training,
+        "held_out": held_out,
     }
     (FOLDER / "reporting.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps({k: v for k, v in card["held_out"].items() if k != "confusion"}, indent=1))
+
+
+def main() -> None:
+    args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    args.add_argument("--each", type=int, default=1000)
+    args.add_argument("--held-out", type=int, default=50)
+    args.add_argument("--epochs", type=int, default=14)
+    args.add_argument("--nets", type=int, default=3)
+    given = args.parse_args()
+    torch.set_num_threads(1)
+    held, truth = heard(HELD_OUT, given.held_out)
+    (plain, rhythm, buzz), labels = heard(0, given.each)
+    started = time.perf_counter()
+    mean, deviation = plain.mean(0), plain.std(0) + 1e-3
+    rows = ((plain - mean) / deviation).clamp(-6, 6), rhythm, buzz
+    nets = [fit(rows, labels, given.epochs, seed) for seed in range(given.nets)]
+    seconds = round(time.perf_counter() - started)
+    first = torch.arange(len(truth)) // 2 % 2 == 0  # every other sound, with its copy
+    plainly = ReportingJudge(nets, mean, deviation, CLASSES, 1.0).from_figures(held).log()
+    grid = np.geomspace(0.3, 3, 61)
+    losses = [float(torch.nn.functional.cross_entropy(plainly[first] / t, truth[first])) for t in grid]
+    judge = ReportingJudge(nets, mean, deviation, CLASSES, float(grid[int(np.argmin(losses))]))
+    found = measured((plainly[~first] / judge.temperature).softmax(1), truth[~first])
+    training = {"sounds": len(labels) // 2, "rows": len(labels), "epochs": given.epochs, "seconds": seconds}
+    write(judge, training, found)
+    print(json.dumps({k: v for k, v in found.items() if k != "confusion"}, indent=1))
 
 
 if __name__ == "__main__":

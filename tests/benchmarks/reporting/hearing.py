@@ -1,7 +1,9 @@
 """What the reporting judge hears: a long list of figures from magnitudes, in numpy; nothing of the gate's pictures.
 
-Sixth-octave levels and how peaked each is (128 ms frames), moments of band levels over time (20 ms frames every 5 ms),
-modulation spectra on a logarithmic axis of 1 to 90 Hz, and the autocorrelation of the onsets up to 0.6 s.
+- plain: sixth-octave levels and how peaked each is (128 ms frames), moments of band levels over time (20 ms frames
+  every 5 ms), impulsiveness of six bands scale by scale from 2 to 256 ms, the onsets' autocorrelation up to 0.6 s;
+- rhythm: modulation spectra of 16 bands and of all together on a logarithmic axis of 1 to 90 Hz;
+- buzz: those of six bands in 4 ms frames every 2 ms, 8 to 240 Hz.
 """
 
 from __future__ import annotations
@@ -10,13 +12,16 @@ import functools
 from itertools import pairwise
 
 import numpy as np
+import scipy.fft
 import scipy.signal
 
 RATE, N = 16_000, 32_000
 HOP, SHORT, LONG = 80, 320, 2048
-FINE, COARSE = 42, 20
-MODULATION_HZ = np.geomspace(1.0, 90.0, 64)
+FINE, COARSE = 42, 32
+RHYTHM_HZ, BUZZ_HZ = np.geomspace(1.0, 90.0, 72), np.geomspace(8.0, 240.0, 48)
+RHYTHM, BUZZ = (COARSE // 2 + 1, len(RHYTHM_HZ)), (6, len(BUZZ_HZ))
 LAGS = 120
+_QUICK = ((1, 3), (3, 6), (6, 10), (10, 15), (15, 22), (22, 32))  # bins of 250 Hz
 
 
 @functools.cache
@@ -27,20 +32,28 @@ def _bands(size: int, count: int) -> np.ndarray:
     inside = (hz >= edges[:-1, None]) & (hz < edges[1:, None])
     nearest = np.argmin(np.abs(hz - np.sqrt(edges[:-1] * edges[1:])[:, None]), axis=1)
     inside[np.arange(count), nearest] = True
-    return inside / inside.sum(1, keepdims=True)
+    return (inside / inside.sum(1, keepdims=True)).astype(np.float32)
 
 
 def _frames(sound: np.ndarray, size: int, hop: int) -> np.ndarray:
-    return np.abs(np.fft.rfft(np.lib.stride_tricks.sliding_window_view(sound, size)[::hop] * np.hanning(size))) ** 2
+    window = np.hanning(size).astype(np.float32)
+    spectrum = scipy.fft.rfft(np.lib.stride_tricks.sliding_window_view(sound, size)[::hop] * window)
+    return spectrum.real**2 + spectrum.imag**2
 
 
-def figures(sound: np.ndarray) -> np.ndarray:
-    """2 s of sound [time] at 16 kHz -> [figure] float32; level plays no part. Raises ValueError for another length."""
+def figures(sound: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """2 s of sound [time] at 16 kHz -> plain [figure], rhythm [band, bin], buzz [band, bin], float32.
+
+    Level plays no part. Raises ValueError for another length, NaN or infinity.
+    """
     if sound.shape != (N,) or not np.all(np.isfinite(sound)):
         raise ValueError(f"sound is {sound.shape}, allowed is [{N}], finite")
-    sound = np.asarray(sound, dtype=np.float64)
+    sound = np.asarray(sound, dtype=np.float32)
     sound = sound / max(float(np.std(sound)), 1e-9)
-    return np.concatenate([_spectrum(sound), *_movement(sound)]).astype(np.float32)
+    moved, rhythm = _movement(sound)
+    quick, buzz = _quick(sound)
+    found = np.concatenate([_spectrum(sound), moved, quick]), rhythm, buzz
+    return tuple(part.astype(np.float32) for part in found)
 
 
 def _spectrum(sound: np.ndarray) -> np.ndarray:
@@ -51,7 +64,21 @@ def _spectrum(sound: np.ndarray) -> np.ndarray:
     return np.concatenate([(level - level.mean()) / 10, peak / 5])
 
 
-def _movement(sound: np.ndarray) -> tuple[np.ndarray, ...]:
+def _modulation(amplitude: np.ndarray, rate: float, wanted: np.ndarray) -> np.ndarray:
+    """Amplitudes [frame, band] at `rate` Hz -> log depth [band, bin]: the strongest line around each wanted Hz."""
+    frames = len(amplitude)
+    relative = (amplitude / amplitude.mean(0) - 1) * np.hanning(frames)[:, None]
+    size = 1024 if rate < 300 else 2048
+    depth = np.abs(scipy.fft.rfft(relative.astype(np.float32), size, axis=0))
+    hz = np.arange(len(depth)) * rate / size
+    depth = np.log10(4 / frames * depth + 2e-3)
+    step = np.sqrt(wanted[1] / wanted[0])
+    edges = np.concatenate([wanted / step, [wanted[-1] * step]])
+    rows = [depth[max(0, np.searchsorted(hz, a) - 1) : np.searchsorted(hz, b) + 1].max(0) for a, b in pairwise(edges)]
+    return 2 * np.array(rows).T + 2
+
+
+def _movement(sound: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     energy = _frames(sound, SHORT, HOP) @ _bands(SHORT, COARSE).T  # [frame, band]
     energy = energy + 1e-4 * energy.mean() + 1e-9
     db = 10 * np.log10(energy)
@@ -59,18 +86,24 @@ def _movement(sound: np.ndarray) -> tuple[np.ndarray, ...]:
     deviation = centred.std(0) + 1e-3
     skew, kurtosis = (np.mean((centred / deviation) ** k, axis=0) for k in (3, 4))
     low, middle, high = np.percentile(db, (5, 50, 95), axis=0)
-    joint = np.corrcoef(centred.T + 1e-6 * np.random.default_rng(0).normal(size=centred.T.shape))
-    together = joint[np.triu_indices(COARSE, 1)].reshape(-1, 10).mean(1)
+    joint = (centred.T @ centred) / len(centred) / (deviation[:, None] * deviation)
+    together = joint.reshape(8, 4, 8, 4).mean((1, 3))[np.triu_indices(8)]
     amplitude = np.sqrt(energy.reshape(len(energy), COARSE // 2, 2).sum(2))
     amplitude = np.column_stack([amplitude, np.exp(centred.mean(1) / 10)])
-    depth = np.abs(np.fft.rfft((amplitude / amplitude.mean(0) - 1) * np.hanning(len(amplitude))[:, None], 1024, axis=0))
-    hz = np.arange(len(depth)) * RATE / HOP / 1024
-    depth = np.log10(4 / len(amplitude) * depth + 2e-3)
-    edges = np.concatenate([MODULATION_HZ / 1.036, [MODULATION_HZ[-1] * 1.036]])
-    rows = [depth[max(0, np.searchsorted(hz, a) - 1) : np.searchsorted(hz, b) + 1].max(0) for a, b in pairwise(edges)]
-    modulation = np.array(rows).T  # [band, bin]
     onset = np.clip(np.diff(db, axis=0), 0, None).mean(1)
     onset = onset - onset.mean()
     again = scipy.signal.correlate(onset, onset, "full")[len(onset) - 1 :][1 : LAGS + 1] / (np.sum(onset**2) + 1e-9)
-    moments = np.concatenate([deviation / 5, skew, np.log(kurtosis), (high - middle) / 8, (middle - low) / 8, together])
-    return moments, 2 * modulation.ravel() + 2, 3 * again
+    moments = [deviation / 5, skew, np.log(kurtosis + 1e-3), (high - middle) / 8, (middle - low) / 8, 3 * together]
+    return np.concatenate([*moments, 3 * again]), _modulation(amplitude, RATE / HOP, RHYTHM_HZ)
+
+
+def _quick(sound: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Impulsiveness, log E[e^2]/E[e]^2 of six bands' energies averaged over 2 to 256 ms, and their buzz."""
+    power = _frames(sound, 64, 32)
+    energy = np.column_stack([power[:, a:b].sum(1) for a, b in _QUICK])
+    energy = energy + 1e-4 * energy.mean() + 1e-9
+    scales = []
+    for scale in (1, 2, 4, 8, 16, 32, 64, 128):
+        mean = energy[: len(energy) // scale * scale].reshape(-1, scale, len(_QUICK)).mean(1)
+        scales += [np.log((mean**2).mean(0) / mean.mean(0) ** 2), np.log(mean.max(0) / mean.mean(0)) / 2]
+    return np.concatenate(scales), _modulation(np.sqrt(energy), RATE / 32, BUZZ_HZ)
