@@ -229,7 +229,10 @@ def evaluate(
     ] = None,
     chain: Annotated[str, typer.Option("--chain", help="raw | separated | full | all")] = "raw",
     adapt_minutes: Annotated[
-        float, typer.Option("--adapt-minutes", min=0.01, help="Per machine, for a chain that separates.")
+        float,
+        typer.Option(
+            "--adapt-minutes", min=0.0, help="Per machine, for a chain that separates; 0: the enrolment alone."
+        ),
     ] = 8.0,
     sides: Annotated[
         tuple[Path, Path] | None,

@@ -114,7 +114,7 @@ class Chain(Part):
     threads: int = Field(1, ge=1, le=256)
     max_batch: int = Field(64, ge=1, le=4096)
     max_wait_s: float = Field(0.2, ge=0.0, le=10.0)
-    adapt_minutes: float = Field(8.0, gt=0.0, le=600.0)
+    adapt_minutes: float = Field(8.0, ge=0.0, le=600.0)
     cascade: bool = True
     cascade_above: float = Field(1.0, ge=0.0, le=10.0)
     cascade_share: float = Field(0.05, ge=0.0, le=1.0)

@@ -30,7 +30,7 @@ password = "", password_file = "kafka-password" }
 
 [chain]
 stages = ["raw"]                # ["raw"] | ["raw", "separated"]: also score what a separator makes of the sound
-# adapt_minutes = 8             # with "separated": how long train adapts the separator to each machine
+# adapt_minutes = 8             # with "separated": how long train adapts the separator; 0: the enrolment alone
 # cascade = true                # separate only windows that are odd already, and some others in turn
 # cascade_above = 1.0           # odd already: raw score from here on
 # cascade_share = 0.05          # of all other windows, in turn per microphone
