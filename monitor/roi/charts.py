@@ -68,7 +68,16 @@ def _cash(axes: Any, result: Result, text: Mapping[str, str], lang: str) -> None
     scale, unit = money_scale(float(np.abs(cash).max()), result.costs.currency, lang)
     years = np.arange(len(cash))
     axes.fill_between(years, cash[:, 0] / scale, cash[:, 2] / scale, color=PALE, label=text["chart_band"], linewidth=0)
-    axes.plot(years, cash[:, 1] / scale, color=BLUE, linewidth=2, marker="o", markersize=4, label=text["chart_median"])
+    axes.plot(
+        years,
+        cash[:, 1] / scale,
+        color=BLUE,
+        linewidth=2,
+        marker="o",
+        markersize=4,
+        clip_on=False,
+        label=text["chart_median"],
+    )
     axes.axhline(0, color=INK, linewidth=1)
     axes.set(xlabel=text["chart_years"], ylabel=text["chart_cash_axis"].format(unit=unit), xlim=(0, len(cash) - 1))
     axes.set_xticks(years)
@@ -119,4 +128,4 @@ def _finish(axes: Any, money: str = "yaxis") -> None:  # noqa: ANN401 - matplotl
     getattr(axes, money).set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}".replace("-", "−")))
     axes.grid(axis=money[0], color="#e3e7ec", linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.legend(frameon=False, fontsize=8.5, loc="best")
+    axes.legend(facecolor="white", edgecolor="none", framealpha=0.9, fontsize=8.5, loc="best")

@@ -11,16 +11,28 @@ MONTHS = (
 )
 
 
-def money(value: float, currency: str, lang: str, *, about: bool = False) -> str:
-    """An amount in whole units: ¥1,200,000 or 1,200,000円. `about`: three significant figures, for estimates."""
-    if about:
-        value = significant(value)
+def money(value: float, currency: str, lang: str) -> str:
+    """An amount in whole units: ¥1,200,000 or 1,200,000円."""
     sign = "−" if round(value) < 0 else ""
     digits = f"{abs(value):,.0f}"
     if lang == "ja" and currency == "JPY":
         return f"{sign}{digits}円"
     symbol = SYMBOLS.get(currency)
     return f"{sign}{symbol}{digits}" if symbol else f"{sign}{currency} {digits}"
+
+
+def short_money(value: float, currency: str, lang: str) -> str:
+    """An estimate in few characters, three significant figures: ¥11.8 million, 1,180万円."""
+    value = significant(value)
+    sign = "−" if value < 0 else ""
+    size = abs(value)
+    if lang == "ja":
+        divisor, unit = (1e8, "億") if size >= 1e8 else (1e4, "万") if size >= 1e5 else (1.0, "")
+        digits = f"{size / divisor:,.10g}{unit}"
+        return f"{sign}{digits}円" if currency == "JPY" else f"{sign}{digits} {currency}"
+    divisor, unit = (1e9, " billion") if size >= 1e9 else (1e6, " million") if size >= 1e6 else (1.0, "")
+    symbol = SYMBOLS.get(currency, f"{currency} ")
+    return f"{sign}{symbol}{size / divisor:,.10g}{unit}"
 
 
 def significant(value: float, figures: int = 3) -> float:
@@ -47,8 +59,8 @@ def percent(value: float) -> str:
 
 def rate(value: float) -> str:
     """A rate or another small number, with as many digits as it deserves."""
-    if value == 0:
-        return "0"
+    if value == round(value) and abs(value) < 1e15:
+        return f"{value:,.0f}"
     if abs(value) < 0.01:
         return f"{value:.1g}"
     return f"{value:.2f}" if abs(value) < 10 else f"{value:,.0f}"
@@ -57,8 +69,10 @@ def rate(value: float) -> str:
 def hours(value: float, lang: str) -> str:
     """A length of time: hours below two days, else days."""
     if value < 48:
-        return f"{value:.1f} 時間" if lang == "ja" else f"{value:.1f} h"
-    return f"{value / 24:.1f} 日" if lang == "ja" else f"{value / 24:.1f} days"
+        digits = f"{round(value, 1):g}"
+        return f"{digits} 時間" if lang == "ja" else f"{digits} h"
+    digits = f"{round(value / 24, 1):g}"
+    return f"{digits} 日" if lang == "ja" else f"{digits} days"
 
 
 def day(when: date, lang: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from monitor.roi import formats
 from monitor.roi.chances import DRAWS, inputs_at
 from monitor.roi.charts import charts, english_instead
-from monitor.roi.formats import money, percent, rate
+from monitor.roi.formats import money, percent, rate, short_money
 from monitor.roi.money import break_even_false_alarms, break_even_found
 from monitor.roi.page_tables import assumption_rows, event_rows, machine_rows, measured_rows, money_rows
 from monitor.roi.result import Result
@@ -44,6 +44,7 @@ def context(result: Result, lang: str) -> dict[str, Any]:
         "answer": result.verdict.answer,
         "answer_text": w[f"answer_{result.verdict.answer}"],
         "why": why(result, lang),
+        "lever": lever(result, lang),
         "needs": needs(result, lang),
         "cards": cards(result, lang),
         "measured": measured_rows(result, lang),
@@ -67,11 +68,26 @@ def context(result: Result, lang: str) -> dict[str, Any]:
 def _scope(result: Result, lang: str) -> str:
     w = words(lang)
     return w["scope"].format(
-        machines=w["machines_n"].format(n=len(result.figures.machines)),
-        service=w["machines_n"].format(n=result.machines),
+        machines=_machines(len(result.figures.machines), lang),
+        service=_machines(result.machines, lang),
         recordings=f"{result.about.recordings:,}",
         date=formats.day(result.about.day, lang),
     )
+
+
+def _machines(count: int, lang: str) -> str:
+    return words(lang)["machines_1" if count == 1 else "machines_n"].format(n=count)
+
+
+def lever(result: Result, lang: str) -> str:
+    """Which figure the answer hangs on, and how far it is from break-even."""
+    if result.expected is None or not result.bars:
+        return ""
+    w, limit = words(lang), result.expected.break_even_false_alarms
+    text = w["lever"].format(name=w[f"f_{result.bars[0].name}"])
+    if limit is None or limit <= 0:
+        return text
+    return text + w["lever_limit"].format(limit=rate(limit), rate=rate(result.known["false_alarms"].value))
 
 
 def _basis_number(result: Result) -> str:
@@ -137,7 +153,11 @@ def _need_weeks(result: Result, lang: str) -> list[str]:
     if not more:
         return []
     machines = max(1, len(figures.machines))
-    return [w["need_weeks"].format(weeks=rate(more), calendar=rate(more / machines), machines=machines, limit=shown)]
+    return [
+        w["need_weeks"].format(
+            weeks=rate(more), calendar=rate(more / machines), machines=_machines(machines, lang), limit=shown
+        )
+    ]
 
 
 def cards(result: Result, lang: str) -> list[tuple[str, str, str]]:
@@ -149,7 +169,7 @@ def cards(result: Result, lang: str) -> list[tuple[str, str, str]]:
         return w["card_ci"].format(low=pair[0], high=pair[1])
 
     def amount(value: float) -> str:
-        return money(value, currency, lang, about=True)
+        return short_money(value, currency, lang)
 
     rows = [(w["card_found"], w["unknown"], "")]
     if "found" in known:
@@ -208,7 +228,7 @@ def _no_money(result: Result, lang: str) -> str:
 def _alt(name: str, result: Result, lang: str) -> str:
     w, currency = words(lang), result.costs.currency
     assert result.spread is not None and result.expected is not None  # noqa: S101, PT018 - there are no pictures without
-    low, median, high = (money(value, currency, lang, about=True) for value in result.spread.cash[-1])
+    low, median, high = (short_money(value, currency, lang) for value in result.spread.cash[-1])
     limit = result.expected.break_even_false_alarms
     return w[f"chart_{name}_alt"].format(
         years=result.costs.years,
@@ -261,6 +281,6 @@ def notes(result: Result, lang: str) -> list[str]:
 def verdict_lines(result: Result, lang: str) -> list[str]:
     """What the command prints: the answer, why, what is needed, and the numbers."""
     w = words(lang)
-    lines = [f"{w['answer_' + result.verdict.answer]}. {why(result, lang)}"]
+    lines = [f"{w['answer_' + result.verdict.answer]}. {why(result, lang)}", *filter(None, [lever(result, lang)])]
     lines += [f"- {line}" for line in needs(result, lang)]
     return lines + [f"{title}: {value}{f' ({ci})' if ci else ''}" for title, value, ci in cards(result, lang)]

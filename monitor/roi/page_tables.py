@@ -40,7 +40,7 @@ def _false_rows(result: Result, lang: str) -> list[Row]:
         (w["row_false"], str(figures.false_alarms), "", ""),
         (w["row_false_rate"], rate(value), f"{rate(low)} – {rate(high or 0)}", w["how_poisson"]),
     ]
-    if figures.listened_h > 0:
+    if figures.listened_h > 0 and result.about.timed:  # without times a recording stands for more than its length
         each = figures.listened_h / 100
         low, high = poisson(figures.false_alarms, each)
         interval = f"{rate(low)} – {rate(high or 0)}"

@@ -3,7 +3,10 @@
 TEXTS = {
     "title": "Does it pay? Report on the trial",
     "scope": "{machines} in the trial, {service} in service · {recordings} test recordings · {date}",
-    "machines_n": "{n} machine(s)",
+    "machines_1": "{n} machine",
+    "machines_n": "{n} machines",
+    "lever": "It hangs most on this figure: {name}.",
+    "lever_limit": " It breaks even at {limit} false alarms per machine and week; the trial measured {rate}.",
     "answer_go": "Go",
     "answer_extend": "Extend the trial",
     "answer_stop": "Stop",
@@ -14,7 +17,7 @@ TEXTS = {
     "why_loses": "Even the best that this trial's intervals allow ({found} of the faults found, {rate} false "
     "alarms per "
     "machine and week) does not earn back the cost within {years} years.",
-    "why_few": "Cannot tell yet: the trial has {events} fault(s). Fewer than {least} say too little about how "
+    "why_few": "Cannot tell yet: the trial has {events} recorded faults. Fewer than {least} say too little about how "
     "many will "
     "be found.",
     "why_none": "Cannot tell yet: the trial has no fault, so nobody knows what would be found.",
@@ -27,13 +30,12 @@ TEXTS = {
     "need_faults": "About {n} more faults with recordings, if they are found at the same rate: then the share "
     "found can "
     "be told from the {share} that is needed to break even.",
-    "need_faults_least": "At least {n} more fault(s) with recordings.",
+    "need_faults_least": "At least {n} more faults with recordings.",
     "need_faults_wait": "These machines have about {rate} faults a year between them, so waiting for {n} takes about "
     "{years} years. More machines, parts known to be bad, or past recordings are quicker.",
     "need_faults_none": "More faults would hardly settle it: the share found lies too close to the {share} that is "
     "needed to break even.",
     "need_weeks": "About {weeks} more machine-weeks of healthy running ({calendar} weeks with the {machines} "
-    "machine(s) "
     "of the trial): then the false alarms can be told from the {limit} per machine and week that still pay.",
     "need_weeks_none": "More weeks would hardly settle it: the false alarms lie too close to the {limit} per "
     "machine and "
@@ -173,7 +175,7 @@ TEXTS = {
     "counted; "
     "{more} more allow one in a hundred.",
     "s_faults": "Label more of what was missed: {events}.",
-    "s_edge": "Edge: {mics} microphone(s) give {rate} windows a second; this computer scored {capacity}. One "
+    "s_edge": "Edge: {mics} microphones give {rate} windows a second; this computer scored {capacity}. One "
     "box on the "
     "site does it.",
     "s_kafka": "Several workers with Kafka: {mics} microphones give {rate} windows a second; this computer scored "

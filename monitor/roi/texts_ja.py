@@ -3,7 +3,10 @@
 TEXTS = {
     "title": "導入効果の判定: 試行結果報告書",
     "scope": "試行 {machines} / 導入予定 {service} ・ 評価用録音 {recordings} 件 ・ {date}",
+    "machines_1": "{n} 台",
     "machines_n": "{n} 台",
+    "lever": "結果を最も左右する項目: {name}。",
+    "lever_limit": "採算の限度は 1 台 1 週あたり誤報 {limit} 件、試行の測定値は {rate} 件です。",
     "answer_go": "導入を推奨",
     "answer_extend": "試行の延長",
     "answer_stop": "導入見送り",
@@ -27,7 +30,7 @@ TEXTS = {
     "need_faults_wait": "対象設備の故障は合計で年 {rate} 件程度のため、{n} 件を待つには約 {years} 年かかります。"
     "対象設備の追加、不良と分かっている部品の利用、過去の録音の活用が近道です。",
     "need_faults_none": "故障の件数を増やしても判断は難しい状況です。発見率が、採算に必要な {share} に近すぎます。",
-    "need_weeks": "正常運転をあと約 {weeks} 台・週 (試行の {machines} 台で {calendar} 週)。"
+    "need_weeks": "正常運転をあと約 {weeks} 台・週 (試行の {machines}で {calendar} 週)。"
     "これで、採算の限度である 1 台 1 週あたり {limit} 件との差がはっきりします。",
     "need_weeks_none": "期間を延ばしても判断は難しい状況です。"
     "誤報の頻度が、採算の限度である 1 台 1 週あたり {limit} 件に近すぎます。",
