@@ -62,13 +62,13 @@ class Soak:
     @property
     def outage_s(self) -> tuple[float, float]:
         """From when to when no worker runs: long enough that retention overtakes it."""
-        begins = self.hours * 3600.0 / 12
+        begins = max(self.hours * 3600.0 / 48, 5 * self.period_s)
         return begins, begins + 1.5 * self.retention_s + 2 * self.period_s
 
     @property
     def kill_s(self) -> float:
         """When the worker is killed."""
-        return self.hours * 3600.0 / 6 + self.outage_s[1] - self.outage_s[0]
+        return self.outage_s[1] + self.hours * 3600.0 / 48
 
     def machine(self, mic: int) -> str:
         """The machine that a microphone listens to."""

@@ -38,7 +38,7 @@ from streams.records import TOPIC_WINDOWS
 CLOCK_FOLDER = Path(__file__).with_name("soakclock")
 BACKLOG_SHARE = 0.25  # of what retention keeps may wait before the feeder does
 PAGES = ("", "alarms", "mics", "system", "listen", "machines/machine-000", "metrics", "api/state")
-WAIT_S = 180.0
+WAIT_S = 600.0
 
 Say = Callable[[str], None]
 
@@ -109,7 +109,7 @@ class Soaking:
         self._values: dict[str, list[bytes]] = {
             kind: [encode_window(one).value for one in windows] for kind, windows in self._sounds.items()
         }
-        self._visitor = Visitor(config.parent, every_s)
+        self._visitor = Visitor(config.parent, 2 * every_s)
         self._due = {"look": 0.0, "read": 0.0, "expire": 0.0}
         self._said: deque[str] = deque(maxlen=30)
 

@@ -13,6 +13,7 @@ from streams.embedded.broker import EmbeddedBroker
 from streams.records import TOPIC_DEAD, TOPIC_SCORES
 
 SOAK = Soak(mics=40, windows=36, retention_s=600, results_s=1200, history_days=1 / 96, kill=False, chunk=40)
+pytestmark = pytest.mark.timeout(600)  # on a busy machine; it takes half a minute of processor time
 WINDOW_MB = 0.07  # 64 kB of sound, and what SQLite adds
 
 
