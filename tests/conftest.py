@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
+# One thread for each process of the tests: two times two threads on two cores wait for each other. Before torch loads.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from collections.abc import Iterator
 from typing import Any
 

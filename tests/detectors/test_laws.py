@@ -8,6 +8,7 @@ import pytest
 import torch
 from soundlab import evidence, healthy, machine, whistle
 
+from detectors.base import Detector
 from detectors.fusion import Fusion
 from detectors.lineup import CONTROLS, DEFAULT, DETECTORS, ON_DEMAND, DetectorType, detector_named, new_detector
 from detectors.mahalanobis import Mahalanobis
@@ -16,7 +17,17 @@ EVERYONE = [pytest.param(kind, id=kind.name) for kind in (*DETECTORS, *ON_DEMAND
 LISTENERS = [pytest.param(kind, id=kind.name) for kind in (*DETECTORS, *ON_DEMAND)]
 HEALTHY = healthy(20)
 OTHERS = healthy(6, first=100)
-FITTED = {kind: kind().fit(HEALTHY) for kind in (*DETECTORS, *ON_DEMAND, *CONTROLS)}
+
+
+class _Fitted(dict[DetectorType, Detector]):
+    """Each kind fitted once, when it is first asked for: collecting tests fits nothing."""
+
+    def __missing__(self, kind: DetectorType) -> Detector:
+        self[kind] = kind().fit(HEALTHY)
+        return self[kind]
+
+
+FITTED = _Fitted()
 
 
 def close(left: torch.Tensor, right: torch.Tensor) -> None:
