@@ -57,6 +57,13 @@ def percent(value: float) -> str:
     return f"{100 * value:.0f}%"
 
 
+def chance(value: float) -> str:
+    """A share of draws: simulated certainty is none, so the ends are written as bounds."""
+    if value > 0.99:
+        return "> 99%"
+    return "< 1%" if value < 0.01 else percent(value)
+
+
 def rate(value: float) -> str:
     """A rate or another small number, with as many digits as it deserves."""
     if value == round(value) and abs(value) < 1e15:

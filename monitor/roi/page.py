@@ -8,9 +8,9 @@ from typing import Any
 from monitor.roi import formats
 from monitor.roi.chances import DRAWS, inputs_at
 from monitor.roi.charts import charts, english_instead
-from monitor.roi.formats import money, percent, rate, short_money
+from monitor.roi.formats import chance, money, percent, rate, short_money
 from monitor.roi.money import break_even_false_alarms, break_even_found
-from monitor.roi.page_tables import assumption_rows, event_rows, machine_rows, measured_rows, money_rows
+from monitor.roi.page_tables import assumption_rows, event_rows, machine_rows, measured_rows, money_rows, payback_text
 from monitor.roi.result import Result
 from monitor.roi.rollout import Step
 from monitor.roi.texts import words
@@ -106,7 +106,7 @@ def why(result: Result, lang: str) -> str:
         rate=rate(known["false_alarms"].low) if "false_alarms" in known else "–",
         events=result.figures.events,
         least=LEAST_FAULTS,
-        chance=percent(verdict.chance or 0.0),
+        chance=chance(verdict.chance or 0.0),
         draws=f"{DRAWS:,}",
     )
 
@@ -185,12 +185,7 @@ def cards(result: Result, lang: str) -> list[tuple[str, str, str]]:
     npv_title = w["card_npv"].format(years=years)
     if result.expected is None or result.spread is None:
         return [*rows, (w["card_net"], w["unknown"], ""), (npv_title, w["unknown"], "")]
-    spread, months = result.spread, result.expected.payback_months
-    payback = (
-        w["never"]
-        if months is None
-        else w["months"].format(n=rate(max(months, 0.1)) if months < 10 else f"{months:,.0f}")
-    )
+    spread, payback = result.spread, payback_text(result.expected, lang)
     return [
         *rows,
         (w["card_net"], amount(result.expected.net), between((amount(spread.net[0]), amount(spread.net[1])))),

@@ -117,13 +117,14 @@ def money_rows(result: Result, lang: str) -> list[Row]:
         amounts("m_net", [one.net for one in both]),
         amounts("m_investment", [-float(one.inputs.investment) for one in both]),
         amounts("m_npv", [one.npv for one in both], years=years),
-        (w["m_payback"], *(_payback(one, lang) for one in both)),
+        (w["m_payback"], *(payback_text(one, lang) for one in both)),
         (w["m_limit"], *(_limit(one, lang) for one in both)),
         (w["m_share"], *(_share(one, lang) for one in both)),
     ]
 
 
-def _payback(one: Scenario, lang: str) -> str:
+def payback_text(one: Scenario, lang: str) -> str:
+    """The payback in months, or that there is none."""
     w, months = words(lang), one.payback_months
     if months is None:
         return w["never"]

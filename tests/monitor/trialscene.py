@@ -56,7 +56,7 @@ def write_trial(
         for place in [*range(-train, 0), *range(days)]:
             seed += 1
             fault = on.get(place)
-            strength = min(0.2, fault.strength * (1 + fault.days.index(place))) if fault else 0.0
+            strength = min(0.1, fault.strength * (1 + fault.days.index(place))) if fault else 0.0
             file = folder / f"{name}-{place + train:03d}.wav"
             file.parent.mkdir(parents=True, exist_ok=True)
             soundfiles.write_wav(file, hum(seconds, tone_hz, seed, strength), RATE)
