@@ -185,8 +185,8 @@ def section(title: str, part: dict[str, Any] | None, text: str) -> str:
         results_h=soak["results_s"] / 3600,
         history_h=soak["history_days"] * 24,
     )
-    planned_h, event_h = soak["windows"] * soak["period_s"] / 3600, part["event_h"]
-    cut = "" if event_h > 0.999 * planned_h else f" **Ended early: {planned_h:.3g} h were planned.**"
+    planned_h, event_h = 24.0 if soak["simulated"] else 1 / 6, part["event_h"]
+    cut = "" if event_h > 0.999 * planned_h else f" **not the {planned_h:.2g} h that a whole soak takes,**"
     before, after = part["load_average"]
     how = f"""{said}
 
