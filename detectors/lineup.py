@@ -47,12 +47,8 @@ QUICK: tuple[DetectorType, ...] = (  # fitted in seconds
     Impulses,
     States,
 )
-NEURAL: tuple[DetectorType, ...] = (
-    Fusion,
-    Autoencoder,
-    SelfSupervised,
-)  # they train a network, six times with calibration
-DETECTORS: tuple[DetectorType, ...] = (*QUICK, *NEURAL)
+NEURAL: tuple[DetectorType, ...] = (Autoencoder, SelfSupervised)  # they train a network, six times with calibration
+DETECTORS: tuple[DetectorType, ...] = (Fusion, *QUICK, *NEURAL)  # the default holds a network too
 ON_DEMAND: tuple[DetectorType, ...] = (SelectiveAutoencoder,)  # known by name; no row of every report
 BROUGHT: tuple[DetectorType, ...] = (Embedding,)  # need a file that a user brings: embedding:NAME.safetensors
 CONTROLS: tuple[DetectorType, ...] = (Loudness, MeanSpectrum)

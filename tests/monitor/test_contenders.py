@@ -18,7 +18,7 @@ def names(asked: str) -> list[str]:
 def test_all_is_all_and_quick_leaves_the_networks_out() -> None:
     """The default and the controls are always there, once, and the default comes first."""
     assert names("all") == [*(kind.name for kind in DETECTORS), *REST]
-    assert names("quick") == [*(kind.name for kind in QUICK), *REST]
+    assert names("quick") == [DEFAULT, *(kind.name for kind in QUICK), *REST]
     assert not {kind.name for kind in NEURAL} & set(names("quick"))
     assert names("") == [DEFAULT, *REST]
 

@@ -115,7 +115,7 @@ def test_the_page_stands_alone(tmp_path: Path, lang: str, words: str) -> None:
     assert words in page
     assert "data:image/png;base64," in page
     assert "http" not in page.replace("data:", "")
-    assert page.count("<tr") == 1 + len(QUICK) + len(CONTROLS)
+    assert page.count("<tr") == 1 + 1 + len(QUICK) + len(CONTROLS)  # the head, the default
 
 
 def test_the_same_seed_gives_the_same_report(tmp_path: Path) -> None:
@@ -179,8 +179,8 @@ def test_bad_files_name_their_row(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "fan-5.wav", np.zeros(500), RATE)
     with pytest.raises(ManifestError, match=r"line 7: .*fan-5\.wav.*at least 0.064 s"):
         evaluate(manifest, tmp_path / "out")
-    with pytest.raises(WorkFailed, match="--chain is 'full', allowed is raw"):
-        evaluate(manifest, tmp_path / "out", chain="full")
+    with pytest.raises(WorkFailed, match="--chain is 'loud', allowed is"):
+        evaluate(manifest, tmp_path / "out", chain="loud")
 
 
 def test_long_files_are_heard_to_their_end(tmp_path: Path) -> None:
@@ -203,11 +203,11 @@ def test_long_files_are_heard_to_their_end(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not SHARED.exists(), reason="the folder ../shared with real recordings is not here")
 def test_the_default_holds_on_real_recordings(tmp_path: Path) -> None:
-    """On real fans in real noise at 0 dB: at least 0.78, loudness guesses, and no member beats their fusion."""
+    """On real fans in real noise at 0 dB: at least 0.80, loudness guesses, and no member beats the fusion by far."""
     tool = SHARED / "tools" / "make_dev_set.py"
     subprocess.run([sys.executable, str(tool), str(tmp_path / "dev"), "--snr", "0"], check=True, capture_output=True)
     names = ",".join(member.name for member in MEMBERS)
     found = evaluate(tmp_path / "dev" / "manifest.csv", tmp_path / "out", detectors=names)["results"]
-    assert found["fusion"]["official"] >= 0.78
+    assert found["fusion"]["official"] >= 0.80
     assert found["loudness"]["official"] < 0.55
-    assert found["fusion"]["official"] >= max(found[member.name]["official"] for member in MEMBERS) - 0.01
+    assert found["fusion"]["official"] >= max(found[member.name]["official"] for member in MEMBERS) - 0.04

@@ -178,8 +178,8 @@ def test_clips_expire_by_age_and_by_room(tmp_path: Path) -> None:
 
 def test_memory_is_flat_with_a_hundred_microphones(tmp_path: Path) -> None:
     """More sound of a hundred microphones takes disk, not memory."""
-    mics = tuple(f"hall-{n}" for n in range(100))
-    line = make_line(tmp_path, machines={"hall": mics})
+    mics = tuple(f"big-{n}" for n in range(100))
+    line = make_line(tmp_path, machines={"big": mics})
     evidence = Evidence(line, tmp_path / "evidence")
 
     def hear(index: int) -> None:

@@ -34,7 +34,7 @@ def hum(seconds: float, tone_hz: float, seed: int, fault: float = 0.0) -> NDArra
     tones = sum(np.sin(2 * np.pi * tone_hz * k * time + rng.uniform(0, 6)) / k for k in range(1, 6))
     hiss = np.convolve(rng.standard_normal(len(time)), np.full(32, 32**-0.5), "same") * 2**0.5
     sound = 0.02 * tones + 0.01 * rng.standard_normal(len(time)) + fault * hiss * np.sin(2 * np.pi * 5000 * time)
-    return np.asarray(sound * 10 ** rng.uniform(-0.05, 0.05), dtype=np.float32)
+    return np.asarray(np.clip(sound * 10 ** rng.uniform(-0.05, 0.05), -1.0, 1.0), dtype=np.float32)
 
 
 def write_trial(
