@@ -123,7 +123,7 @@ from streams.broker import BrokerError, Security
 from streams.kafka import connection
 from streams.kafka.broker import KafkaBroker
 
-connection.CONNECT_S = 3
+connection.CONNECT_S = 10
 url, protocol, ca, mechanism, username, password = sys.argv[1:]
 security = Security(
     protocol, ca=Path(ca) if ca else None, mechanism=mechanism, username=username, password=password
