@@ -35,7 +35,6 @@ app = typer.Typer(
 dead_app = typer.Typer(help="The dead letters: what could not be processed, and why.", no_args_is_help=True)
 app.add_typer(dead_app, name="dead")
 app.add_typer(prior_app, name="prior")
-app.command()(synthesize)
 
 
 @app.command()
@@ -278,6 +277,9 @@ def evaluate(
         _print_json(report)
     else:
         print_report(report, out)
+
+
+app.command()(synthesize)
 
 
 @app.command()
