@@ -103,7 +103,7 @@ def make_anew(directory: Path) -> Path:
 def _train(config: Path, *, quiet: bool) -> None:
     from monitor.train import train_line
 
-    train_line(load_line(config), quiet=quiet)
+    train_line(load_line(config), detector="quick-fusion", quiet=quiet)  # the network would take minutes
 
 
 def _conclude(
