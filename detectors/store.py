@@ -52,7 +52,7 @@ def save_models(
     card = Card(
         machine=machine,
         made=made or datetime.now(UTC).isoformat(timespec="seconds"),
-        program=_program(),
+        program=program(),
         mics={mic: _mic_card(model) for mic, model in models.items()},
         sha256=digests,
         sources=tuple(sources),
@@ -135,7 +135,8 @@ def _file(model: Model) -> str:
     return f"{model.id}.safetensors"
 
 
-def _program() -> str:
+def program() -> str:
+    """Name and version of this program, for model cards; says so where it is not installed."""
     try:
         return f"factory-ear {version('factory-ear')}"
     except PackageNotFoundError:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,13 +117,14 @@ def card_of(
     name: str, recipe: Recipe, plan: Plan, files: list[str], *, loss: float, hours: float, tuned: bool
 ) -> dict[str, Any]:
     """What the card says: data and licences, how it was trained, the last loss."""
+    from detectors.store import program
     from sds_engine.priors.corpus import CLIP_S, FIRST_SEED
 
     return {
         "name": name,
         "kind": "EDM diffusion on a linear latent codec of log-mel, 2 s at 16 kHz, conditioned on a sentence vector",
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
-        "program": f"factory-ear {version('factory-ear')}",
+        "program": program(),
         "tuned_from_shipped": tuned,
         "data": {
             "procedural_machines": recipe.machines,
