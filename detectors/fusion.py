@@ -33,7 +33,7 @@ from detectors.mahalanobis import Mahalanobis
 from detectors.neighbours import FloorNeighbours, Neighbours
 from detectors.physical import Physical
 from detectors.selfsupervised import SelfSupervised
-from detectors.statistics import require
+from detectors.statistics import require, upper_spread
 
 Part = (
     type[Mahalanobis]
@@ -48,7 +48,6 @@ QUICK_MEMBERS: tuple[Part, ...] = (Mahalanobis, Neighbours, FloorNeighbours, Fra
 MEMBERS: tuple[Part, ...] = (*QUICK_MEMBERS, SelfSupervised)
 SENTINELS: tuple[Part, ...] = (Impulses,)
 SILENT = 9.0  # healthy spreads that a sentinel keeps to itself
-_NORMAL_90 = 1.2816  # the normal law's 90% quantile
 
 
 class Fusion:
@@ -76,18 +75,28 @@ class Fusion:
         One round of folds serves both: centre and spread are medians over all healthy contexts alike, so that
         no context is treated otherwise than its calibration mates.
         """
-        self._parts = tuple(
-            kind(self._kinematics) if kind is Physical else kind() for kind in (*self.members, *SENTINELS)
-        )
-        statistics = torch.stack([part.cross_fit(healthy, groups) for part in self._parts])  # [part, batch]
+        self._parts = self.new_parts()
+        return self.settle(torch.stack([part.cross_fit(healthy, groups) for part in self._parts]))
+
+    def new_parts(self) -> tuple[Detector, ...]:
+        """Members, then sentinels, none of them fitted."""
+        kinds = (*self.members, *SENTINELS)
+        return tuple(kind(self._kinematics) if kind is Physical else kind() for kind in kinds)
+
+    def settle(self, statistics: Tensor) -> Tensor:
+        """Take centre and spread from the parts' out-of-fold statistics [part, batch]; they joined [batch].
+
+        Whoever has fitted the parts already, for rows of their own, need not do so again.
+        """
         self._centre, self._spread = robust_scale(statistics)
-        return self._combine(statistics)
+        return self.join(statistics)
 
     def score(self, evidence: Evidence) -> Tensor:
         """Mean over the members [batch] of their tamed z-scores, and the sentinels' excess."""
-        return self._combine(torch.stack([part.score(evidence) for part in self._parts]))
+        return self.join(torch.stack([part.score(evidence) for part in self._parts]))
 
-    def _combine(self, statistics: Tensor) -> Tensor:
+    def join(self, statistics: Tensor) -> Tensor:
+        """One statistic [batch] from those of the parts [part, batch]."""
         z = (statistics - self._centre[:, None]) / self._spread[:, None]
         return combine(z[: len(self.members)], z[len(self.members) :])
 
@@ -117,9 +126,8 @@ class QuickFusion(Fusion):
 def robust_scale(statistics: Tensor) -> tuple[Tensor, Tensor]:
     """Centre and spread [part] of out-of-fold healthy statistics [part, batch]; the spread is the upper half's."""
     centre = statistics.quantile(0.5, dim=1)
-    upper = statistics.quantile(0.9, dim=1) - centre
     middle = (statistics - centre[:, None]).abs().quantile(0.5, dim=1) * 1.4826
-    return centre, torch.maximum(upper / _NORMAL_90, middle).clamp_min(1e-6)
+    return centre, torch.maximum(upper_spread(statistics, centre, dim=1), middle).clamp_min(1e-6)
 
 
 def combine(members: Tensor, sentinels: Tensor) -> Tensor:

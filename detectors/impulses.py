@@ -16,14 +16,13 @@ from torch import Tensor
 
 from detectors.base import CONTEXT_S, Evidence
 from detectors.folds import groups_of, out_of_fold
-from detectors.statistics import require, robust_spread, weights
+from detectors.statistics import require, robust_spread, upper_spread, weights
 
 EVENTS = 5  # frames that stand out most: as many as events of every two seconds in ten
 AROUND = 15  # frames; 0.5 s of the front end's
 _SHARES = (16, 8, 4, 1)  # of the spectrum in a group: a sixteenth, an eighth ... all; groups overlap by half
 _STRONGEST = 3  # features that make the statistic: an event is heard in few groups
 _LEAST = 0.1  # dB: a feature steadier than this must not decide by a hair's breadth
-_NORMAL_90 = 1.2816  # the normal law's 90% quantile
 
 
 class Impulses:
@@ -42,8 +41,7 @@ class Impulses:
             raise ValueError("0 healthy contexts, at least 1 is needed")
         values = features(healthy)
         self._centre, middle = robust_spread(values, least=_LEAST)
-        low, high = values.quantile(0.1, dim=0), values.quantile(0.9, dim=0)
-        outer = torch.maximum(high - self._centre, self._centre - low) / _NORMAL_90
+        outer = torch.maximum(upper_spread(values, self._centre), upper_spread(-values, -self._centre))
         self._spread = torch.maximum(middle, outer)  # what a tenth of healthy sound does is not odd
         return self
 

@@ -18,12 +18,11 @@ from detectors.base import CONTEXT_S, Evidence
 from detectors.envelope import HARMONICS, HIGHEST_HZ, LOWEST_HZ, line_at, over_surroundings
 from detectors.folds import groups_of, out_of_fold
 from detectors.kinematics import Kinematics
-from detectors.statistics import band_statistics, require, robust_spread
+from detectors.statistics import band_statistics, require, robust_spread, upper_spread
 from detectors.waveform import Waveform
 
 _LEAST = 0.1  # dB: a feature steadier than this must not decide by a hair's breadth
 _BANDS = 8  # equal groups of mel bands whose levels are features
-_NORMAL_90 = 1.2816  # the normal law's 90% quantile
 _SLACK = 0.03  # a bearing slips by 1 to 2%, and the speed is not quite what was said
 _LINES = ("shaft", "mesh", "BPFO", "BPFI", "2BSF", "FTF")
 
@@ -51,8 +50,7 @@ class Physical:
             raise ValueError("0 healthy contexts, at least 1 is needed")
         values = self.features(healthy)
         self._centre, middle = robust_spread(values, least=_LEAST)
-        low, high = values.quantile(0.1, dim=0), values.quantile(0.9, dim=0)
-        outer = torch.maximum(high - self._centre, self._centre - low) / _NORMAL_90
+        outer = torch.maximum(upper_spread(values, self._centre), upper_spread(-values, -self._centre))
         self._spread = torch.maximum(middle, outer)  # what a tenth of healthy sound does is not odd
         return self
 

@@ -20,6 +20,7 @@ from detectors.base import Evidence
 FLOOR_SHARE = 0.1  # of the time a band is quieter than its floor
 QUIET_SHARE = 0.05  # of the time a band is quieter than in its quiet moments
 QUIET_FRAMES = 5  # averaged before `band_quiet` takes the floor; half overlapping
+_NORMAL_90 = 1.2816  # the normal law's 90% quantile
 _LEAST_SCALE = 1e-3  # dB
 _LEAST = 1e-4  # a weight that only matters where all others are 0
 
@@ -99,6 +100,11 @@ def robust_spread(values: Tensor, *, least: float) -> tuple[Tensor, Tensor]:
     """
     centre = values.quantile(0.5, dim=0)
     return centre, ((values - centre).abs().quantile(0.5, dim=0) * 1.4826).clamp_min(least)
+
+
+def upper_spread(values: Tensor, centre: Tensor, dim: int = 0) -> Tensor:
+    """How far values lie above their centre: the spread of a normal law whose upper tenth begins where theirs does."""
+    return (values.quantile(0.9, dim=dim) - centre) / _NORMAL_90
 
 
 def standardise(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:

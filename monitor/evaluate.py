@@ -21,7 +21,8 @@ from monitor.console import say, table
 from monitor.contenders import Contender, contenders
 from monitor.dataset_table import Judged, dataset_table, print_dataset_table
 from monitor.evaluate_chain import chain_notes, chains_of, check_chain, named, site_stage, through
-from monitor.evaluate_machine import RATE, WINDOW_S, Heard, Outcome, hear_machine, run_detector
+from monitor.evaluate_machine import RATE, WINDOW_S, Heard, Outcome, hear_machine, run_detector, share
+from monitor.evaluate_shared import Shared
 from monitor.manifest import Manifest, read_manifest
 from monitor.report import write_report
 from monitor.site_sound import MINUTES
@@ -92,8 +93,12 @@ def evaluate_machine(
     rows: Sequence[Contender],
     chain: str = "raw",
     adapt_minutes: float = MINUTES,
+    sharing: Callable[[Heard], Shared] = share,
 ) -> Machine:
-    """One machine of the manifest, with an outcome for every row behind every chain that is asked for."""
+    """One machine of the manifest, with an outcome for every row behind every chain that is asked for.
+
+    `sharing` makes what keeps the parts that rows have in common.
+    """
     try:
         heard = hear_machine(manifest, name, seed)
     except ValueError as error:  # too little to learn from: an answer, not a crash
@@ -102,8 +107,9 @@ def evaluate_machine(
     if chain != "raw":
         stage, notes = site_stage(manifest, name, seed, adapt_minutes)
         heard = replace(heard, notes=(*heard.notes, *notes))
+    shared = sharing(heard)
     outcomes = {
-        named(row.name, one, chain): run_detector(through(row.make(), one, stage), heard)
+        named(row.name, one, chain): run_detector(through(row.make(), one, stage), heard, shared)
         for one in chains_of(chain)
         for row in rows
     }

@@ -17,6 +17,7 @@ from detectors.calibrate import Calibration, calibrate
 from detectors.frontend import FrontEnd
 from detectors.lineup import DETECTORS
 from detectors.recordings import Chosen, Clip, choose_contexts, hear, stack
+from monitor.evaluate_shared import Shared
 from monitor.manifest import Manifest, ManifestError, Row
 from monitor.roc import TestSet
 from streams.soundfiles import SoundFileError, read_clip
@@ -163,21 +164,21 @@ def _batch(files: Sequence[tuple[int, Evidence]]) -> Batch:
 
 
 @torch.inference_mode()
-def run_detector(detector: Detector, heard: Heard) -> Outcome:
-    """Fit, choose the aggregation and calibrate out of fold, then score the test files."""
+def run_detector(detector: Detector, heard: Heard, shared: Shared | None = None) -> Outcome:
+    """Fit, choose the aggregation and calibrate out of fold, then score the test files.
+
+    `shared` (`share`) keeps what several detectors have in common; the outcome is the same without it.
+    """
     train_front_s, test_front_s = heard.wave_s if needs_waveform(detector) else heard.front_s
+    found = (shared or share(heard))(detector)
     started = time.perf_counter()
-    healthy = detector.cross_fit(heard.train, heard.train_group)
-    files, first = _by_file(healthy, heard.train_file)
+    files, first = _by_file(found.healthy, heard.train_file)
     aggregation = choose_aggregation(files)
     combine = AGGREGATIONS[aggregation]
     calibration = calibrate(torch.stack([combine(file) for file in files]), heard.train_group[first])
-    train_s = time.perf_counter() - started + train_front_s
-    started = time.perf_counter()
-    scored = [detector.score(batch.evidence) for batch in heard.batches]
-    score_s = time.perf_counter() - started + test_front_s
-    values = torch.cat(scored) if scored else torch.empty(0, dtype=torch.float64)
-    numbers = torch.cat([batch.file for batch in heard.batches]) if scored else torch.empty(0, dtype=torch.long)
+    train_s = time.perf_counter() - started + found.train_s + train_front_s
+    values = torch.cat(found.scores) if found.scores else torch.empty(0, dtype=torch.float64)
+    numbers = torch.cat([batch.file for batch in heard.batches]) if found.scores else torch.empty(0, dtype=torch.long)
     statistic = [combine(file) for file in _by_file(values, numbers)[0]]
     tested = torch.stack(statistic) if statistic else values
     return Outcome(
@@ -187,9 +188,14 @@ def run_detector(detector: Detector, heard: Heard) -> Outcome:
         aggregation=aggregation,
         context_s=heard.context * heard.window_s,
         train_s=train_s,
-        score_s=score_s,
+        score_s=found.score_s + test_front_s,
         windows=heard.windows,
     )
+
+
+def share(heard: Heard) -> Shared:
+    """What the detectors of one machine share."""
+    return Shared(heard.train, heard.train_group, [batch.evidence for batch in heard.batches])
 
 
 def _by_file(values: Tensor, file: Tensor) -> tuple[list[Tensor], list[int]]:

@@ -21,23 +21,20 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from monitor.evaluate import evaluate
+from bench_peers import joined
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks"
 NOMINAL = "0.1"
 
 
-def measure(tool: Path, level: float, seed: int, detectors: str, *, peers: bool) -> dict[str, Any]:
-    """One report of the set with this level and seed."""
+def measure(
+    tool: Path, level: float, seed: int, detectors: str, *, peers: bool, work: Path | None = None
+) -> dict[str, Any]:
+    """One report of the set with this level and seed; fits that are in `work` are taken from there."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, str(tool), f"{folder}/set", "--snr", str(level), "--seed", str(seed)]
         subprocess.run(command, check=True, capture_output=True)
-        manifest = Path(folder) / "set" / "manifest.csv"
-        if peers:
-            from bench_peers import joined  # their libraries are needed only here
-
-            return joined(manifest, seed, detectors)
-        return evaluate(manifest, Path(folder) / "report", chain="raw", seed=seed, detectors=detectors)
+        return joined(Path(folder) / "set" / "manifest.csv", seed, detectors, peers=peers, work=work)
 
 
 def table(found: dict[str, list[dict[str, Any]]]) -> str:
@@ -121,12 +118,14 @@ def main() -> None:
     options.add_argument("--levels", type=float, nargs="+", default=[0.0, -6.0, -12.0])
     options.add_argument("--detectors", default="all", help="all, quick, or names with commas between them")
     options.add_argument("--no-peers", action="store_true")
+    options.add_argument("--work", type=Path, help="folder where fits are kept: a run that was cut off goes on")
     chosen = options.parse_args()
     found: dict[str, list[dict[str, Any]]] = {}
     peers = not chosen.no_peers
     for level in chosen.levels:
         found[f"{level:g}"] = [
-            measure(chosen.tool, level, seed, chosen.detectors, peers=peers) for seed in range(chosen.seeds)
+            measure(chosen.tool, level, seed, chosen.detectors, peers=peers, work=chosen.work)
+            for seed in range(chosen.seeds)
         ]
         print(table(found), flush=True)
     PAGE.mkdir(parents=True, exist_ok=True)

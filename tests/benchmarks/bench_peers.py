@@ -23,10 +23,12 @@ from pathlib import Path
 from typing import Any
 
 from peer_autoencoder import EPOCHS, fit_baseline
+from kept_fits import Kept, KeptPeers
 from peers import fit_clip_vectors, run_peers
 
 from monitor.contenders import contenders
 from monitor.evaluate import evaluate_machine, make_report
+from monitor.evaluate_machine import share
 from monitor.manifest import read_manifest
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks"
@@ -34,19 +36,30 @@ NOMINAL = "0.1"
 Reports = dict[str, list[dict[str, Any]]]  # level -> a report per seed
 
 
-def joined(manifest_path: Path, seed: int, detectors: str = "all", epochs: int = EPOCHS) -> dict[str, Any]:
-    """The report of `evaluate` with the peers as further rows, `"kind": "peer"`."""
+def joined(
+    manifest_path: Path,
+    seed: int,
+    detectors: str = "all",
+    epochs: int = EPOCHS,
+    *,
+    peers: bool = True,
+    work: Path | None = None,
+) -> dict[str, Any]:
+    """The report of `evaluate` with the peers as further rows, `"kind": "peer"`; fits are kept in `work`."""
     manifest = read_manifest(manifest_path)
     rows = contenders(detectors)
     kinds = {row.name: row.kind for row in rows}
     machines = []
     fits = (functools.partial(fit_baseline, epochs=epochs), fit_clip_vectors)
+    sharing = functools.partial(Kept, folder=work) if work else share
     for name in manifest.machines():
-        machine = evaluate_machine(manifest, name, seed, rows)
-        if machine.heard is not None:
-            peers = run_peers(manifest, name, machine.heard, fits, seed)
-            machine.outcomes.update(peers)
-            kinds |= dict.fromkeys(peers, "peer")
+        machine = evaluate_machine(manifest, name, seed, rows, sharing=sharing)
+        if machine.heard is not None and peers:
+            others = KeptPeers(work, machine.heard, seed, epochs)
+            if not others.found:
+                others.put(run_peers(manifest, name, machine.heard, fits, seed))
+            machine.outcomes.update(others.found)
+            kinds |= dict.fromkeys(others.found, "peer")
         machines.append(machine)
     report = make_report(manifest, machines, kinds, "raw", seed)
     report["protocol"]["epochs"] = epochs
