@@ -22,8 +22,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from peer_autoencoder import EPOCHS, fit_baseline
 from kept_fits import Kept, KeptPeers
+from peer_autoencoder import EPOCHS, fit_baseline
 from peers import fit_clip_vectors, run_peers
 
 from monitor.contenders import contenders
