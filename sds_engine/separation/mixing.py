@@ -8,7 +8,7 @@ happened.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,6 +39,30 @@ class Examples:
     ratio: Tensor
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What a batch is mixed from: STFTs [count, bin, frame] of the targets and, of RMS 1, of the others' sum.
+
+    level [count] is the targets' RMS before they were changed, asked [count, bin, frame] the enrolments' power, text
+    [count, 384] the prompts' embeddings, zeros where there is none. What is still to be drawn comes from `generator`.
+    """
+
+    wanted: Tensor
+    rest: Tensor
+    level: Tensor
+    asked: Tensor
+    text: Tensor
+    generator: torch.Generator
+
+    def query(self, copies: int) -> QueryInput:
+        """Queries for `copies` of the batch, one after the other: sound, words or both, drawn for each."""
+        statistics = enrolment_statistics(log_mel(self.asked)).repeat(copies, 1)
+        text, rows = self.text.repeat(copies, 1), copies * len(self.wanted)
+        has_sound = torch.rand(rows, generator=self.generator) < 0.75
+        has_text = (text.abs().sum(1) > 0) & ((torch.rand(rows, generator=self.generator) < 0.4) | ~has_sound)
+        return QueryInput(statistics, has_sound | ~has_text, text, has_text)
+
+
 class Mixer:
     """Draws batches from a pool of sources; `embeddings` gives each prompt's sentence embedding [384]."""
 
@@ -50,12 +74,18 @@ class Mixer:
 
     def batch(self, step: int, size: int) -> Examples:
         """The examples of this step, `size` of them in fours; the same for the same seed and step."""
+        parts = self.parts(step, size // PAIRINGS)
+        mixture, ratio = pair(parts.wanted, parts.rest, parts.level, SNR_DB, parts.generator)
+        return Examples(mixture, parts.query(PAIRINGS), ratio)
+
+    def parts(self, step: int, count: int) -> Parts:
+        """What the batch of this step is mixed from; the same for the same seed and step."""
         rng = numpy_generator(self._seed, 80, step)
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        drawn = [self._draw(rng) for _ in range(max(1, size // PAIRINGS))]
+        drawn = [self._draw(rng) for _ in range(max(1, count))]
         target, others, enrolment = (torch.from_numpy(np.stack([one[part] for one in drawn])) for part in range(3))
         text = torch.stack([one[3] for one in drawn])
-        return _mixed(target, others, enrolment, text, generator)
+        return _parts(target, others, enrolment, text, generator)
 
     def _draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray, Tensor]:
         """Target [time], the others' sum [time], enrolment [time] and the prompt's embedding [384] of one example."""
@@ -82,8 +112,8 @@ class Mixer:
         return target, sum_others, enrolment, self._embeddings.get(prompt, torch.zeros(TEXT))
 
 
-def _mixed(target: Tensor, others: Tensor, enrolment: Tensor, text: Tensor, generator: torch.Generator) -> Examples:
-    """Level, colour, change and mix: everything about examples that is arithmetic on a batch."""
+def _parts(target: Tensor, others: Tensor, enrolment: Tensor, text: Tensor, generator: torch.Generator) -> Parts:
+    """Level, colour and change: everything about examples that is arithmetic on a batch."""
     count = len(target)
 
     def uniform(low: float, high: float) -> Tensor:
@@ -96,13 +126,7 @@ def _mixed(target: Tensor, others: Tensor, enrolment: Tensor, text: Tensor, gene
     wanted = analyse(target) * (common * changes)[:, :, None]
     rest = analyse(others / others.square().mean(1, keepdim=True).sqrt().clamp_min(1e-6))
     asked = power(analyse(enrolment * level * 10.0 ** (off_db / 20.0))) * common[:, :, None].square()
-    statistics = enrolment_statistics(log_mel(asked))
-    mixture, ratio = pair(wanted, rest, level[:, 0], SNR_DB, generator)
-    pairs = PAIRINGS * count
-    text = text.repeat(PAIRINGS, 1)
-    has_sound = torch.rand(pairs, generator=generator) < 0.75
-    has_text = (text.abs().sum(1) > 0) & ((torch.rand(pairs, generator=generator) < 0.4) | ~has_sound)
-    return Examples(mixture, QueryInput(statistics.repeat(PAIRINGS, 1), has_sound | ~has_text, text, has_text), ratio)
+    return Parts(wanted, rest, level[:, 0], asked, text, generator)
 
 
 def pair(
@@ -113,19 +137,24 @@ def pair(
     wanted and rest are STFTs [count, bin, frame], rest of RMS 1, level [count] the targets' RMS before they were
     changed. Returns mixtures in dB and ratios [PAIRINGS * count, mel, frame]. A transform costs as much as all else.
     """
-    count = len(wanted)
     wanted_power = band_power(wanted)
     mixtures, ratios = [], []
+    for other in pairings(rest, level, snr_db, generator):
+        other_power = band_power(other)
+        mixtures.append(log_mel(power(wanted + other)))
+        ratios.append(wanted_power / (wanted_power + other_power).clamp_min(1e-12))
+    return torch.cat(mixtures), torch.cat(ratios)
+
+
+def pairings(rest: Tensor, level: Tensor, snr_db: tuple[float, float], generator: torch.Generator) -> Iterator[Tensor]:
+    """PAIRINGS times what the targets of `pair` meet: STFTs [count, bin, frame], each time of other gain and colour."""
+    count = len(rest)
     for turn in range(PAIRINGS):
         snr = torch.rand(count, generator=generator) * (snr_db[1] - snr_db[0]) + snr_db[0]
         gain = level * 10.0 ** (-snr / 20.0)
         colour = torch.rand(count, 1, generator=generator) < 0.6
         gains = torch.where(colour, random_gains(count, generator), 1.0) * gain[:, None]
-        other = rest.roll(turn, 0) * gains[:, :, None]
-        other_power = band_power(other)
-        mixtures.append(log_mel(power(wanted + other)))
-        ratios.append(wanted_power / (wanted_power + other_power).clamp_min(1e-12))
-    return torch.cat(mixtures), torch.cat(ratios)
+        yield rest.roll(turn, 0) * gains[:, :, None]
 
 
 def band_power(spectrum: Tensor) -> Tensor:
