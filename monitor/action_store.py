@@ -10,8 +10,8 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self, get_args
 
@@ -37,6 +37,8 @@ from monitor.actions import (
 )
 from monitor.alarm_schema import open_db, transaction
 from monitor.alarm_store import Point, floods_of, nothing
+from monitor.refusals import WHY_LONGEST, Refusal, Refusals
+from streams.broker import StorageFull
 
 CHUNK = 500  # alert ids in one query
 NAME_LONGEST = 200  # of a fault, a clip, a trial, a subject
@@ -60,6 +62,7 @@ class ActionStore:
         self._machines = frozenset(machines)
         self.clock_ns, self._at = clock_ns, at
         self._lock = threading.Lock()
+        self._refusals = Refusals()
         self._db = open_db(path, any_thread=True)
 
     def acknowledge(self, alert_id: str, by: By, comment: str = "") -> Acknowledgement:
@@ -156,11 +159,25 @@ class ActionStore:
         return kept
 
     def note(self, action: str, subject: str, outcome: Outcome, by: By, comment: str = "") -> None:
-        """Write an audit entry for what the page did or denied itself."""
+        """Write an audit entry for what the page did or denied itself; many denials become one (`refusals`)."""
         cut = By(by.who[:WHO_LONGEST], by.role, by.address)  # a wrong name at log-in may be any text
-        with self._lock, transaction(self._db, self.path):
+        subject = subject[:NAME_LONGEST]
+        one = Refusal(cut, action, subject, outcome, subject[:WHY_LONGEST], comment[:COMMENT_LONGEST])
+        with self._lock:
             now_ns = self.clock_ns()
-            audit.append(self._db, now_ns, cut, action, subject[:NAME_LONGEST], outcome, comment[:COMMENT_LONGEST])
+            self._log(now_ns, [one] if outcome == "done" else self._refusals.take(now_ns, one))
+
+    def tell_counted(self, *, over: bool = False) -> None:
+        """Write the entries of refusals that were counted and are due; with `over`, all of them."""
+        with self._lock:
+            now_ns = self.clock_ns()
+            self._log(now_ns, self._refusals.due(now_ns, over=over))
+
+    def _log(self, now_ns: int, found: Sequence[Refusal]) -> None:
+        if found:
+            with transaction(self._db, self.path):
+                for one in found:
+                    audit.append(self._db, now_ns, one.by, one.action, one.subject, one.outcome, one.comment)
 
     def standing(self, alert_ids: Collection[str]) -> Standing:
         """What holds now for these alerts, and for all machines."""
@@ -232,14 +249,16 @@ class ActionStore:
                     self._at(f"{action}.inside")
             except Refused as error:
                 who = By(by.who[:WHO_LONGEST], by.role, by.address)
-                with transaction(self._db, self.path):
-                    text = f"{error.why}: {said}"[: 2 * COMMENT_LONGEST]
-                    audit.append(self._db, write.now_ns, who, action, subject[:NAME_LONGEST], "refused", text)
+                text = f"{error.why}: {said}"[: 2 * COMMENT_LONGEST]
+                one = Refusal(who, action, subject[:NAME_LONGEST], "refused", f"{action} {error.why}", text)
+                self._log(write.now_ns, self._refusals.take(write.now_ns, one))
                 raise
             self._at(f"{action}.after")
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Write what was counted, and let go of the file."""
+        with suppress(StorageFull):
+            self.tell_counted(over=True)
         with self._lock:
             self._db.close()
 

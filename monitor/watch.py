@@ -7,6 +7,7 @@ file. So nothing queues up between them, and a slow reader delays no alarm.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -23,12 +24,13 @@ from monitor.settings import Line
 from monitor.web.app import make_app
 from monitor.web.serve import WebThread, tls
 from monitor.web.sources import Sources
-from streams.broker import Broker
+from streams.broker import Broker, StorageFull
 
 WAIT_S = 0.2  # how long a round waits for sound
 STALLED_S = 60.0  # longer without a round is not alive
 
 Stop = Callable[[], bool]
+_log = logging.getLogger(__name__)
 
 
 def watch(
@@ -70,7 +72,15 @@ def watch(
             ready(url)
         while not stop():
             monitor.tick(WAIT_S)
+            _tell_counted(actions)
         monitor.finish()
+
+
+def _tell_counted(actions: ActionStore) -> None:
+    try:
+        actions.tell_counted()
+    except StorageFull as error:
+        _log.warning("the audit log takes nothing: %s", error)
 
 
 def _sources(monitor: Monitor, actions: Actions) -> Sources:

@@ -160,7 +160,7 @@ def test_many_threads_write_one_chain(store: ActionStore) -> None:
 
     def write(number: int) -> None:
         for turn in range(20):
-            store.note("log-in", f"{number}-{turn}\ud800" * 50, "denied", By("x" * 500, "none"), "警報 \x00")
+            store.note("log-in", f"{number}-{turn}\ud800" * 50, "done", By("x" * 500, "none"), "警報 \x00")
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
     for thread in threads:
