@@ -68,9 +68,15 @@ class MelCodec:
     def decode(self, latent: Tensor, carrier: Tensor) -> Tensor:
         """The carrier `[batch, 32000]` with the magnitudes that the latent asks for; its phases and its gain stay.
 
-        Where the latent agrees with the carrier's own, the carrier comes back: only differences are applied.
+        Where the latent agrees with the carrier's own, the carrier comes back: only differences are applied. Several
+        latents for each carrier, side by side, share its analysis.
         """
-        return logmel.transfer(carrier, self.to_db(latent) - self.to_db(self.encode(carrier)))
+        spectrum = logmel.stft(carrier)  # [batch, bin, frame]
+        own = self.to_db(self.of_db(logmel.relative_db(logmel.mel_power_of(spectrum))))
+        each = len(latent) // len(carrier)
+        if each > 1:
+            spectrum, own = spectrum.repeat_interleave(each, dim=0), own.repeat_interleave(each, dim=0)
+        return logmel.transfer(spectrum, self.to_db(latent) - own)
 
     def to_wave(self, latent: Tensor, generator: torch.Generator, iterations: int = 32) -> Tensor:
         """Sound `[batch, 32000]` from a latent alone: Griffin-Lim on its mel power."""

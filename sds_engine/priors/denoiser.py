@@ -37,9 +37,10 @@ class Codec(Protocol):
         ...
 
     def decode(self, latent: Tensor, carrier: Tensor) -> Tensor:
-        """Latent `[batch, *shape]` -> `[batch, time]`, as long as the carrier `[batch, time]`.
+        """Latent `[row, *shape]` -> `[row, time]`, as long as the carrier `[batch, time]`.
 
-        The carrier lends what the latent does not hold (phase, say); a codec that needs nothing ignores it.
+        Rows are one for each carrier, or as many for each, side by side. The carrier lends what the latent does not
+        hold (phase, say); a codec that needs nothing ignores it.
         """
         ...
 

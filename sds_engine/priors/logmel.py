@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+import functools
+import math
+
 import torch
 from torch import Tensor
 
@@ -26,7 +29,14 @@ _TINY = 1e-14
 
 def filters(device: torch.device | str = "cpu") -> Tensor:
     """The mel filters `[band, bin]`, peak 1, from 50 Hz to 8 kHz."""
-    return mel_filters(RATE, N_FFT, BANDS, LOW_HZ).to(device)
+    return _filters(str(device))
+
+
+@functools.cache
+def _filters(device: str) -> Tensor:
+    # Made outside inference mode whoever asks first: an inference tensor could never take part in a gradient again.
+    with torch.inference_mode(mode=False):
+        return mel_filters(RATE, N_FFT, BANDS, LOW_HZ).to(device)
 
 
 def stft(wave: Tensor) -> Tensor:
@@ -55,9 +65,13 @@ def _overlap_add(frames: Tensor, time: int) -> Tensor:
 
 def mel_power(wave: Tensor, banks: Tensor | None = None) -> Tensor:
     """The power in mel bands `[batch, frame, band]` of `[batch, time]`; not scaled."""
-    spectrum = stft(wave)
+    return mel_power_of(stft(wave), banks)
+
+
+def mel_power_of(spectrum: Tensor, banks: Tensor | None = None) -> Tensor:
+    """The same of an STFT `[batch, bin, frame]`."""
     power = spectrum.real.square() + spectrum.imag.square()
-    return ((filters(wave.device) if banks is None else banks) @ power).transpose(-1, -2)
+    return ((filters(spectrum.device) if banks is None else banks) @ power).transpose(-1, -2)
 
 
 def relative_db(power: Tensor) -> Tensor:
@@ -70,15 +84,16 @@ def relative_db(power: Tensor) -> Tensor:
     return 10.0 * torch.log10(power / mean + floor)
 
 
-def transfer(carrier: Tensor, change_db: Tensor, banks: Tensor | None = None, most_db: float = 30.0) -> Tensor:
-    """The carrier `[batch, time]` with its magnitudes changed by `change_db` `[batch, frame, band]`, phases kept.
+def transfer(spectrum: Tensor, change_db: Tensor, banks: Tensor | None = None, most_db: float = 30.0) -> Tensor:
+    """The sound `[batch, time]` of an STFT `[batch, bin, frame]`, its magnitudes changed, its phases kept.
 
+    change_db `[batch, frame, band]`.
     Bins between the centres of two bands get the mean of their changes, weighted by the filters.
     """
-    banks = filters(carrier.device) if banks is None else banks
+    banks = filters(spectrum.device) if banks is None else banks
     share = banks / banks.sum(dim=0, keepdim=True).clamp_min(1e-6)  # [band, bin]
     change = change_db.clamp(-most_db, most_db) @ share  # [batch, frame, bin]
-    return istft(stft(carrier) * (10.0 ** (change.transpose(-1, -2) / 20.0)))
+    return istft(spectrum * torch.exp(change.transpose(-1, -2) * (math.log(10.0) / 20.0)))
 
 
 def griffin_lim(power: Tensor, iterations: int, generator: torch.Generator) -> Tensor:

@@ -85,8 +85,7 @@ def hear(
     """x^ = dec(denoise(noise(enc(x)))) `[batch, draws, time]` of waves `[batch, time]`, and levels `[batch, draws]`."""
     latent = prior.codec.encode(wave)
     denoised, sigma = predict(prior, latent, ask, settings, noise, progress)
-    carriers = wave.repeat_interleave(settings.draws, dim=0)  # [row, time]
-    heard = prior.codec.decode(denoised.flatten(0, 1), carriers).reshape(-1, settings.draws, wave.shape[-1])
+    heard = prior.codec.decode(denoised.flatten(0, 1), wave).reshape(-1, settings.draws, wave.shape[-1])
     if settings.compensate:
         heard = heard + (wave - prior.codec.decode(latent, wave)).unsqueeze(1)
     return heard, sigma
