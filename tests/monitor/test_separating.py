@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from hummingline import RATE, hum, write_line
+from hummingline import RATE, write_line
+from separatedline import EVERY, separated_line, windows
 
 from detectors.base import Evidence
 from detectors.model import Model
@@ -20,34 +21,15 @@ from monitor.line_broker import open_line_broker
 from monitor.pipeline import Models, Pipeline
 from monitor.settings import Chain, Line, SettingsError, load_line
 from monitor.stages import Identity, MaskStage, paths_of
-from monitor.train import train_line
 from sds_engine.separation.network import STATISTICS, MaskNet, NetSize
-from streams import codec, soundfiles
+from streams import codec
 from streams.broker import Broker, Message
-from streams.records import TOPIC_WINDOWS, AudioWindow, WindowScore
-
-SECONDS = 60.0
-CHAIN = '[chain]\nstages = ["raw", "separated"]\nadapt_minutes = 0.01\n'
-EVERY = Chain(stages=("raw", "separated"), cascade=False)
+from streams.records import TOPIC_WINDOWS, WindowScore
 
 
 @pytest.fixture(scope="module")
 def line(tmp_path_factory: pytest.TempPathFactory) -> Line:
-    """A trained line of one machine with clean and background recordings; its separator had half a second."""
-    folder = tmp_path_factory.mktemp("separated")
-    path = write_line(folder, extra=CHAIN)
-    for kind, seed, tone in (("clean", 50, 120.0), ("background", 60, 900.0)):
-        for number in range(2):
-            target = folder / kind / f"{number}.wav"
-            target.parent.mkdir(exist_ok=True)
-            soundfiles.write_wav(target, hum(8.0, tone, seed + number), RATE)
-    text = path.read_text("utf-8").replace(
-        'healthy = "healthy/fan"\n', 'healthy = "healthy/fan"\nclean = "clean"\nbackground = "background"\n'
-    )
-    path.write_text(text, "utf-8")
-    loaded = load_line(path)
-    train_line(loaded, only=["fan"], detector="neighbours", quiet=True)
-    return loaded.model_copy(update={"machine": loaded.machine[:1]})
+    return separated_line(tmp_path_factory.mktemp("separated"))
 
 
 @pytest.fixture(scope="module")
@@ -59,14 +41,6 @@ def models(line: Line) -> Models:
 def broker(line: Line, tmp_path: Path) -> Broker:
     settings = line.broker.model_copy(update={"url": f"embedded:{tmp_path / 'broker'}", "partitions": 1})
     return open_line_broker(line.model_copy(update={"broker": settings}))
-
-
-def windows(mic: str = "fan-a", seed: int = 99) -> list[AudioWindow]:
-    sound = hum(SECONDS, 120.0, seed).reshape(-1, 2 * RATE)
-    return [
-        AudioWindow("fan", mic, "s", number, number * 2_000_000_000, RATE, samples)
-        for number, samples in enumerate(sound)
-    ]
 
 
 def run(
