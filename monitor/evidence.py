@@ -20,6 +20,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import struct
 import zlib
 from collections.abc import Iterator
@@ -165,6 +166,8 @@ class Evidence:
     def __init__(self, line: Line, folder: Path) -> None:
         self.clips = folder / "clips"
         self.clips.mkdir(parents=True, exist_ok=True)
+        self.shown = folder / "shown"  # what `show_clip` makes, a folder per clip
+        self._made: dict[str, tuple[int, int]] = {}
         rings = folder / "rings"
         rings.mkdir(exist_ok=True)
         slots = max(2, round(RING_S / line.site.window_s))
@@ -212,16 +215,33 @@ class Evidence:
         return self.clips / f"{clip_id}.flac"
 
     def expire(self, now_s: float, keep_s: float, keep_bytes: int) -> int:
-        """Remove clips older than `keep_s`, then the oldest until all fit into `keep_bytes`; returns how many."""
+        """Remove clips older than `keep_s`, then the oldest until all fit into `keep_bytes`; returns how many.
+
+        What was made of a clip for the page (`shown`) counts with it, and goes with it.
+        """
         found = sorted((path.stat().st_mtime, path.stat().st_size, path) for path in self.clips.glob("*.flac"))
-        total, removed = sum(size for _, size, _ in found), 0
+        self._made = {path.stem: self._made_of(path.stem) for _, _, path in found}
+        total, removed = sum(size + self._made[path.stem][1] for _, size, path in found), 0
         for modified_s, size, path in found:
             if now_s - modified_s <= keep_s and total <= keep_bytes:
                 break
             path.unlink(missing_ok=True)
-            total -= size
+            shutil.rmtree(self.shown / path.stem, ignore_errors=True)
+            total -= size + self._made.pop(path.stem)[1]
             removed += 1
         return removed
+
+    def _made_of(self, clip_id: str) -> tuple[int, int]:
+        """When the folder of what was made of a clip changed, and its bytes; looked into only where that is news."""
+        folder = self.shown / clip_id
+        try:
+            changed_ns = folder.stat().st_mtime_ns
+            known = self._made.get(clip_id)
+            if known and known[0] == changed_ns:
+                return known
+            return changed_ns, sum(path.stat().st_size for path in folder.iterdir())
+        except FileNotFoundError:  # nothing was made yet, or it is being replaced
+            return 0, 0
 
     def close(self) -> None:
         """Let go of the rings."""

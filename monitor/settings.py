@@ -158,7 +158,7 @@ class Alarms(Part):
 
 
 class Evidence(Part):
-    """How long clips of alarms are kept, and how much room they may take; the oldest go first."""
+    """How long clips of alarms are kept, and how much room they and what is made of them may take; oldest go first."""
 
     keep_days: float = Field(90.0, gt=0.0)
     keep_mb: int = Field(2_000, ge=1)

@@ -176,6 +176,30 @@ def test_clips_expire_by_age_and_by_room(tmp_path: Path) -> None:
     evidence.close()
 
 
+def test_what_was_made_of_a_clip_counts_with_it(tmp_path: Path) -> None:
+    """Pictures and versions take of the clips' room, also those that come later, and go with their clip."""
+    evidence = Evidence(make_line(tmp_path), tmp_path / "evidence")
+    for number in range(4):
+        path = evidence.path(f"{number:016x}-00000000")
+        path.write_bytes(bytes(1000))
+        os.utime(path, (number * 100.0, number * 100.0))
+        made = evidence.shown / path.stem
+        made.mkdir(parents=True)
+        (made / "sound.png").write_bytes(bytes(1500))
+    bound = {"now_s": 400.0, "keep_s": 1e6}
+    assert evidence.expire(**bound, keep_bytes=10_000) == 0
+    assert evidence.expire(**bound, keep_bytes=9_999) == 1
+    later = evidence.shown / f"{3:016x}-00000000" / "enhanced.flac"
+    later.write_bytes(bytes(2000))
+    assert evidence.expire(**bound, keep_bytes=7_500) == 1
+    kept = [path for folder in (evidence.clips, evidence.shown) for path in folder.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in kept) == 7_000
+    left = [f"{number:016x}-00000000" for number in (2, 3)]
+    assert sorted(path.name for path in evidence.shown.iterdir()) == left
+    assert list(evidence._made) == left, "what is remembered must be bounded by the clips that are there"
+    evidence.close()
+
+
 def test_memory_is_flat_with_a_hundred_microphones(tmp_path: Path) -> None:
     """More sound of a hundred microphones takes disk, not memory."""
     mics = tuple(f"big-{n}" for n in range(100))
