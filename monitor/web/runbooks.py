@@ -1,4 +1,4 @@
-"""The runbooks of docs/runbooks/, which alerts link to: /runbooks/NAME?lang=ja|en."""
+"""The runbooks of monitor/runbooks/, which alerts link to: /runbooks/NAME?lang=ja|en. They travel in the package."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aiohttp import web
 from monitor.web.desk import Desk
 from monitor.web.views import View
 
-FOLDER = Path(__file__).parents[2] / "docs" / "runbooks"
+FOLDER = Path(__file__).parents[1] / "runbooks"
 NAME = re.compile(r"[a-z-]{1,60}")
 SECTIONS = {"ja": "## 日本語", "en": "## English"}
 _ITEM = re.compile(r"(\d+\.|-) ")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
+
+from monitor.web import pages, runbooks
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -32,8 +35,20 @@ def _anchor(title: str) -> str:
 def test_every_alert_is_explained_with_its_runbook() -> None:
     """The table of alerts has exactly those of the rules, each with the runbook that its annotation names."""
     text = (DOCS / "operations.md").read_text(encoding="utf-8")
-    explained = dict(re.findall(r"^\| (FactoryEar\w+) \|.*\(runbooks/([a-z-]+)\.md\) \|$", text, re.MULTILINE))
+    explained = dict(
+        re.findall(r"^\| (FactoryEar\w+) \|.*\(../monitor/runbooks/([a-z-]+)\.md\) \|$", text, re.MULTILINE)
+    )
     assert explained == _alerts()
+
+
+def test_whatever_the_page_serves_is_part_of_the_package() -> None:
+    """Runbooks, templates and static files are found where no checkout is: each matches a pattern of package data."""
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    data = patterns["tool"]["setuptools"]["package-data"]["monitor"]
+    for folder in (runbooks.FOLDER, pages.TEMPLATES, pages.STATIC):
+        files = [path.relative_to(ROOT / "monitor") for path in folder.iterdir()]
+        assert files
+        assert all(any(path.match(pattern) for pattern in data) for path in files)
 
 
 @pytest.mark.parametrize("guide", GUIDES)
