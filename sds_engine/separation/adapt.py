@@ -75,8 +75,9 @@ class SiteMixer:
         jitter = 10.0 ** (1.0 * torch.randn(count, 1, generator=generator) / 20.0)
         target, changes = with_stand_ins(target * jitter, STAND_INS, generator)
         wanted = analyse(target) * changes[:, :, None]
-        mixture, ratio = pair(wanted, analyse(rest), torch.ones(count), (-SPREAD_DB, SPREAD_DB), generator)
-        return Examples(mixture, QueryInput.of(len(mixture), statistics=self._statistics), ratio)
+        mixed = pair(wanted, analyse(rest), torch.ones(count), (-SPREAD_DB, SPREAD_DB), generator)
+        query = QueryInput.of(len(mixed.log_mel), statistics=self._statistics)
+        return Examples(mixed.log_mel, query, mixed.ratio, mixed.target, mixed.cross)
 
 
 def _segment(clips: Sequence[Tensor], rng: np.random.Generator) -> Tensor:

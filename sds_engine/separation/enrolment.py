@@ -14,9 +14,11 @@ from sds_engine.separation.network import enrolment_statistics
 def site_statistics(clips: Sequence[Tensor]) -> Tensor:
     """The enrolment statistics [2 * mel] of recordings [time]: one query for all of them.
 
+    The mean over recordings is that of dB, so that one recording that holds something else counts as one and no more.
+
     Raises ValueError for no recordings.
     """
     if not clips:
         raise ValueError("no enrolment recordings: give at least one")
-    frames = torch.cat([log_mel(power(analyse(clip[None])))[0] for clip in clips], dim=-1)  # [mel, frame]
-    return enrolment_statistics(frames[None])[0]
+    each = torch.cat([enrolment_statistics(log_mel(power(analyse(clip[None])))) for clip in clips])
+    return each.mean(0)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,7 +23,8 @@ from sds_engine.separation.pool import Source, coloured_noise
 from sds_engine.separation.standins import random_gains, with_stand_ins
 
 SEGMENT = 4 * RATE
-ENROLMENT = 4 * RATE
+LENGTHS = ((2 * RATE, 2.0), (4 * RATE, 1.0), (10 * RATE, 0.4))  # samples of an example, and how many to SEGMENT's one
+ENROLMENT = 6 * RATE
 FAULTY = 0.45  # of machine targets come from a recording with a fault
 STAND_INS = 0.35  # of all targets carry a random change that the enrolment does not have
 ABSENT = 0.08
@@ -32,11 +34,16 @@ PAIRINGS = 4  # backgrounds that each target of a batch meets
 
 @dataclass(frozen=True)
 class Examples:
-    """A batch: log_mel [batch, mel, frame] of mixtures in dB, the queries, and ratio [batch, mel, frame] in 0..1."""
+    """A batch of mixtures X of targets S: everything [batch, mel, frame], sums over the bins of a band.
+
+    log_mel is |X|^2 in dB, ratio |S|^2 over the sum of both sides' power, target |S|^2 and cross Re(S X*).
+    """
 
     log_mel: Tensor
     query: QueryInput
     ratio: Tensor
+    target: Tensor
+    cross: Tensor
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,15 @@ class Parts:
         return QueryInput(statistics, has_sound | ~has_text, text, has_text)
 
 
+class Mixed(NamedTuple):
+    """What `pair` makes; see `Examples`."""
+
+    log_mel: Tensor
+    ratio: Tensor
+    target: Tensor
+    cross: Tensor
+
+
 class Mixer:
     """Draws batches from a pool of sources; `embeddings` gives each prompt's sentence embedding [384]."""
 
@@ -73,39 +89,43 @@ class Mixer:
         self._seed = seed
 
     def batch(self, step: int, size: int) -> Examples:
-        """The examples of this step, `size` of them in fours; the same for the same seed and step."""
-        parts = self.parts(step, size // PAIRINGS)
-        mixture, ratio = pair(parts.wanted, parts.rest, parts.level, SNR_DB, parts.generator)
-        return Examples(mixture, parts.query(PAIRINGS), ratio)
+        """The examples of this step, in fours; the same for the same seed and step.
 
-    def parts(self, step: int, count: int) -> Parts:
-        """What the batch of this step is mixed from; the same for the same seed and step."""
+        `size` of them where they last SEGMENT; shorter ones are more and longer ones fewer, at random by step.
+        """
+        length, share = LENGTHS[int(numpy_generator(self._seed, 82, step).integers(len(LENGTHS)))]
+        parts = self.parts(step, round(size * share) // PAIRINGS, length)
+        mixed = pair(parts.wanted, parts.rest, parts.level, SNR_DB, parts.generator)
+        return Examples(mixed.log_mel, parts.query(PAIRINGS), mixed.ratio, mixed.target, mixed.cross)
+
+    def parts(self, step: int, count: int, length: int = SEGMENT) -> Parts:
+        """What the batch of this step is mixed from, each `length` samples; the same for the same seed and step."""
         rng = numpy_generator(self._seed, 80, step)
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        drawn = [self._draw(rng) for _ in range(max(1, count))]
+        drawn = [self._draw(rng, length) for _ in range(max(1, count))]
         target, others, enrolment = (torch.from_numpy(np.stack([one[part] for one in drawn])) for part in range(3))
         text = torch.stack([one[3] for one in drawn])
         return _parts(target, others, enrolment, text, generator)
 
-    def _draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray, Tensor]:
+    def _draw(self, rng: np.random.Generator, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, Tensor]:
         """Target [time], the others' sum [time], enrolment [time] and the prompt's embedding [384] of one example."""
         source = self._sources[int(rng.choice(self._wanted))]
         faulty = len(source.faulty) and rng.random() < FAULTY
         clips = source.faulty if faulty else source.clips
         which = int(rng.integers(len(clips)))
-        target = _cut(clips[which], SEGMENT, rng)
+        target = _cut(clips[which], length, rng)
         other = source.clips[int(rng.integers(len(source.clips)))]
         enrolment = _cut(other, ENROLMENT, rng)
-        sum_others = np.zeros(SEGMENT, dtype=np.float32)
+        sum_others = np.zeros(length, dtype=np.float32)
         for _ in range(int(rng.integers(1, 4))):
             one = self._sources[int(rng.integers(len(self._sources)))]
             if one.name == source.name:
                 continue
             pool = one.clips if not len(one.faulty) or rng.random() < 0.8 else one.faulty
             gain = 10.0 ** (rng.uniform(-8.0, 0.0) / 20.0)
-            sum_others += gain * _cut(pool[int(rng.integers(len(pool)))], SEGMENT, rng)
+            sum_others += gain * _cut(pool[int(rng.integers(len(pool)))], length, rng)
         if rng.random() < 0.2 or not sum_others.any():
-            sum_others += coloured_noise(SEGMENT, rng) * 10.0 ** (rng.uniform(-10.0, 0.0) / 20.0)
+            sum_others += coloured_noise(length, rng) * 10.0 ** (rng.uniform(-10.0, 0.0) / 20.0)
         if rng.random() < ABSENT:
             target = np.zeros_like(target)
         prompt = source.prompts[int(rng.integers(len(source.prompts)))] if source.prompts else ""
@@ -120,30 +140,31 @@ def _parts(target: Tensor, others: Tensor, enrolment: Tensor, text: Tensor, gene
         return torch.rand(count, 1, generator=generator) * (high - low) + low
 
     level = 10.0 ** (uniform(-45.0, -20.0) / 20.0)
-    off_db = torch.where(uniform(0, 1) < 0.7, 2.0 * torch.randn(count, 1, generator=generator), uniform(-15.0, 15.0))
-    common = torch.where(uniform(0, 1) < 0.6, random_gains(count, generator), torch.ones(count, BINS))
+    off_db = torch.where(uniform(0, 1) < 0.4, 2.0 * torch.randn(count, 1, generator=generator), uniform(-15.0, 15.0))
+    common = torch.where(uniform(0, 1) < 0.6, random_gains(count, generator, tilt_db=10.0), torch.ones(count, BINS))
     target, changes = with_stand_ins(target * level, STAND_INS, generator)
     wanted = analyse(target) * (common * changes)[:, :, None]
     rest = analyse(others / others.square().mean(1, keepdim=True).sqrt().clamp_min(1e-6))
     asked = power(analyse(enrolment * level * 10.0 ** (off_db / 20.0))) * common[:, :, None].square()
-    return Parts(wanted, rest, level[:, 0], asked, text, generator)
+    drift = torch.where(uniform(0, 1) < 0.7, random_gains(count, generator, tilt_db=2.0, bump_db=4.0), 1.0)
+    return Parts(wanted, rest, level[:, 0], asked * drift[:, :, None].square(), text, generator)
 
 
-def pair(
-    wanted: Tensor, rest: Tensor, level: Tensor, snr_db: tuple[float, float], generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
+def pair(wanted: Tensor, rest: Tensor, level: Tensor, snr_db: tuple[float, float], generator: torch.Generator) -> Mixed:
     """Each target with PAIRINGS of the others' sounds, each time with another gain and colour.
 
     wanted and rest are STFTs [count, bin, frame], rest of RMS 1, level [count] the targets' RMS before they were
-    changed. Returns mixtures in dB and ratios [PAIRINGS * count, mel, frame]. A transform costs as much as all else.
+    changed. A transform costs as much as all else.
     """
     wanted_power = band_power(wanted)
-    mixtures, ratios = [], []
+    mixtures, ratios, crosses = [], [], []
     for other in pairings(rest, level, snr_db, generator):
         other_power = band_power(other)
-        mixtures.append(log_mel(power(wanted + other)))
+        mixture = wanted + other
+        mixtures.append(log_mel(power(mixture)))
+        crosses.append(to_bands(wanted.real * mixture.real + wanted.imag * mixture.imag))
         ratios.append(wanted_power / (wanted_power + other_power).clamp_min(1e-12))
-    return torch.cat(mixtures), torch.cat(ratios)
+    return Mixed(torch.cat(mixtures), torch.cat(ratios), wanted_power.repeat(PAIRINGS, 1, 1), torch.cat(crosses))
 
 
 def pairings(rest: Tensor, level: Tensor, snr_db: tuple[float, float], generator: torch.Generator) -> Iterator[Tensor]:
@@ -159,7 +180,12 @@ def pairings(rest: Tensor, level: Tensor, snr_db: tuple[float, float], generator
 
 def band_power(spectrum: Tensor) -> Tensor:
     """The power of mel bands [batch, mel, frame] of an STFT [batch, bin, frame]."""
-    return (power(spectrum).transpose(1, 2) @ mel_bands(spectrum.device)).transpose(1, 2)
+    return to_bands(power(spectrum))
+
+
+def to_bands(of_bins: Tensor) -> Tensor:
+    """Sums over the bins of mel bands [batch, mel, frame] of what bins have [batch, bin, frame]."""
+    return (of_bins.transpose(1, 2) @ mel_bands(of_bins.device)).transpose(1, 2)
 
 
 def _cut(clip: np.ndarray, length: int, rng: np.random.Generator) -> np.ndarray:

@@ -20,6 +20,9 @@ TEXT = 384  # dimensions of a sentence embedding
 STATISTICS = 2 * MELS
 _CENTRE_DB, _SCALE_DB = -45.0, 20.0
 _LEAST_SHARE, _MOST_SHARE = 0.002, 0.95
+_QUIET_SHARE = 0.05  # of the frames, and of the bands, that show the machine alone
+_QUIET_BIAS_DB = 4.0  # the 5% quantile of noise averaged over 3 x 3 cells, below its mean
+_LEVEL_DB = 25.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +57,36 @@ def enrolment_statistics(log_mel: Tensor) -> Tensor:
 def enrolment_logits(log_mel: Tensor, query: QueryInput) -> Tensor:
     """What the enrolment alone says of log_mel [batch, mel, frame]: logits of its mean power over the mixture's.
 
-    A steady machine's share is its own power over all that is heard. That alone gains more SI-SDR than a Wiener filter
-    that knows the background too, so the net has to learn only what it gets wrong. 0 where there is no enrolment.
+    A steady machine's share is its own power over all that is heard (the Wiener filter with the mixture's own power
+    below the line). Its level in the mixture is taken from the mixture (`level_db`), the mixture's power from 3 x 3
+    cells, so that its own scatter does not count as background. 0 where there is no enrolment.
     """
-    mean_db = query.statistics[:, :MELS, None] * _SCALE_DB + _CENTRE_DB
-    share = (10.0 ** ((mean_db - log_mel) / 10.0)).clamp(_LEAST_SHARE, _MOST_SHARE)
+    around_db = local_mean_db(log_mel)
+    mean_db = query.statistics[:, :MELS] * _SCALE_DB + _CENTRE_DB
+    asked_db = (mean_db + level_db(around_db, mean_db))[:, :, None]
+    share = (10.0 ** ((asked_db - around_db) / 10.0)).clamp(_LEAST_SHARE, _MOST_SHARE)
     return torch.where(query.has_sound[:, None, None], torch.logit(share), 0.0)
+
+
+def level_db(around_db: Tensor, mean_db: Tensor) -> Tensor:
+    """How much louder [batch, 1] a machine is in around_db [batch, mel, frame] than in mean_db [batch, mel], in dB.
+
+    Whatever else is heard only adds: so the level is found where least else is heard, in the quiet moments of a band
+    (minimum statistics: Martin, IEEE TSAP 9(5), 2001) and in those bands that stand least above the enrolment.
+    """
+    excess = quiet_db(around_db) + _QUIET_BIAS_DB - mean_db
+    return excess.kthvalue(max(1, round(_QUIET_SHARE * MELS)), dim=1, keepdim=True).values.clamp(-_LEVEL_DB, _LEVEL_DB)
+
+
+def quiet_db(around_db: Tensor) -> Tensor:
+    """The level of every band in its quiet moments [batch, mel]: the 5% quantile over frames."""
+    return around_db.kthvalue(max(1, round(_QUIET_SHARE * around_db.shape[-1])), dim=-1).values
+
+
+def local_mean_db(log_mel: Tensor) -> Tensor:
+    """The mean power of the 3 x 3 cells around each, in dB, of log_mel [batch, mel, frame]."""
+    mean = functional.avg_pool2d((10.0 ** (log_mel / 10.0))[:, None], 3, 1, 1, count_include_pad=False)[:, 0]
+    return 10.0 * mean.clamp_min(1e-10).log10()
 
 
 class QueryNet(nn.Module):
@@ -111,8 +138,8 @@ class MaskNet(nn.Module):
         super().__init__()
         self.size = size or NetSize()
         self.query = QueryNet(self.size)
-        self.first = nn.Linear(MELS * self.size.patch, self.size.channels)
-        self.first_film = nn.Linear(STATISTICS, self.size.channels)
+        self.first = nn.Linear(2 * MELS * self.size.patch, self.size.channels)
+        self.first_film = nn.Linear(STATISTICS + 2 * MELS, self.size.channels)
         self.blocks = nn.ModuleList(Block(self.size, dilation) for dilation in self.size.dilations)
         self.norm = nn.LayerNorm(self.size.channels)
         self.last = nn.Linear(self.size.channels, MELS * self.size.patch)
@@ -121,21 +148,26 @@ class MaskNet(nn.Module):
 
     def latents(self, log_mel: Tensor, query: QueryInput) -> Tensor:
         """What the net made of mixtures before its last layer [batch, token, channel]."""
+        return self._latents(log_mel, query, enrolment_logits(log_mel, query))
+
+    def forward(self, log_mel: Tensor, query: QueryInput) -> Tensor:
+        """log_mel [batch, mel, frame] in dB -> logits [batch, mel, frame] of the power ratio."""
+        said = enrolment_logits(log_mel, query)
+        learned: Tensor = self.last(self._latents(log_mel, query, said)).reshape(len(log_mel), -1, MELS)
+        return learned.transpose(1, 2)[:, :, : log_mel.shape[-1]].float() + said
+
+    def _latents(self, log_mel: Tensor, query: QueryInput, said: Tensor) -> Tensor:
         statistics = query.statistics * query.has_sound[:, None]
         vector = self.query(statistics, query.has_sound, query.text, query.has_text)
         spare = -log_mel.shape[-1] % self.size.patch
-        frames = functional.pad(scaled(log_mel), (0, spare), mode="replicate").transpose(1, 2)  # [batch, frame, mel]
-        tokens = frames.reshape(len(frames), -1, MELS * self.size.patch)
-        hidden = self.first(tokens) + self.first_film(statistics)[:, None]
+        seen = functional.pad(torch.cat([scaled(log_mel), said / 4.0], dim=1), (0, spare), mode="replicate")
+        tokens = seen.transpose(1, 2).reshape(len(seen), -1, 2 * MELS * self.size.patch)
+        heard = torch.cat([scaled(quiet_db(log_mel)), scaled(log_mel.mean(-1))], dim=1)  # of the whole mixture
+        hidden = self.first(tokens) + self.first_film(torch.cat([statistics, heard], dim=1))[:, None]
         for block in self.blocks:
             hidden = block(hidden, vector)
         normed: Tensor = self.norm(hidden)
         return normed
-
-    def forward(self, log_mel: Tensor, query: QueryInput) -> Tensor:
-        """log_mel [batch, mel, frame] in dB -> logits [batch, mel, frame] of the power ratio."""
-        learned: Tensor = self.last(self.latents(log_mel, query)).reshape(len(log_mel), -1, MELS)
-        return learned.transpose(1, 2)[:, :, : log_mel.shape[-1]].float() + enrolment_logits(log_mel, query)
 
 
 @dataclass(frozen=True, slots=True)

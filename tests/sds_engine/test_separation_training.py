@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from sds_engine.separation.adapt import Budget, SiteMixer, SiteSound, adapt
 from sds_engine.separation.enrolment import site_statistics
 from sds_engine.separation.extractor import WEIGHTS, WeightsError, load_extractor
-from sds_engine.separation.grid import RATE, analyse
-from sds_engine.separation.mixing import PAIRINGS, Mixer, band_power, pair
-from sds_engine.separation.network import TEXT, MaskNet, NetSize
+from sds_engine.separation.grid import RATE, analyse, log_mel, power
+from sds_engine.separation.mixing import PAIRINGS, Mixer, band_power, pair, pairings
+from sds_engine.separation.network import TEXT, MaskNet, NetSize, level_db, local_mean_db
 from sds_engine.separation.pool import SECONDS, Source, event_source, machine_source, noise_source, recorded_sources
 from sds_engine.separation.standins import with_stand_ins
 from sds_engine.separation.train import (
@@ -80,11 +80,45 @@ def test_the_label_is_the_share_of_power() -> None:
     """For sounds in separate bands the ratio is 1 where the target is and 0 where the others are."""
     t = torch.arange(2 * RATE) / RATE
     wanted, rest = analyse(torch.sin(2 * torch.pi * 400 * t)[None]), analyse(torch.sin(2 * torch.pi * 4000 * t)[None])
-    mixture, ratio = pair(wanted, rest, torch.ones(1), (-3.0, 3.0), torch.Generator().manual_seed(0))
+    mixed = pair(wanted, rest, torch.ones(1), (-3.0, 3.0), torch.Generator().manual_seed(0))
+    mixture, ratio = mixed.log_mel, mixed.ratio
     loud = band_power(wanted)[0].mean(-1).argmax(), band_power(rest)[0].mean(-1).argmax()
     assert mixture.shape == ratio.shape == (PAIRINGS, 128, wanted.shape[-1])
     assert float(ratio[:, loud[0], 3:-3].min()) > 0.99
     assert float(ratio[:, loud[1], 3:-3].max()) < 0.01
+
+
+def test_band_sums_tell_what_a_masked_mixture_gets_wrong() -> None:
+    """With one mask value per frame, mask^2 |X|^2 - 2 mask Re(S X*) + |S|^2 over bands is |mask X - S|^2 over bins."""
+    generator = torch.Generator().manual_seed(0)
+    wanted, rest = (analyse(torch.randn(1, RATE, generator=generator)) for _ in range(2))
+    wanted[:, :1], wanted[:, -1:], rest[:, :1], rest[:, -1:] = 0.0, 0.0, 0.0, 0.0  # 0 Hz and 8 kHz lie in no band
+    mixed = pair(wanted, rest, torch.ones(1), (0.0, 0.0), torch.Generator().manual_seed(1))
+    mixture = wanted + next(pairings(rest, torch.ones(1), (0.0, 0.0), torch.Generator().manual_seed(1)))
+    mask = torch.rand(1, 1, wanted.shape[-1], generator=generator)
+    over_bins = (mask * mixture - wanted).abs().square().sum()
+    power_x = 10.0 ** (mixed.log_mel[:1] / 10.0)
+    over_bands = (mask.square() * power_x - 2.0 * mask * mixed.cross[:1] + mixed.target[:1]).sum()
+    assert float(over_bands) == pytest.approx(float(over_bins), rel=0.02)
+
+
+def test_the_level_is_found_where_nothing_else_is_heard() -> None:
+    """A machine 8 dB softer than its enrolment, under a burst that covers most bands and moments, is measured so."""
+    generator = torch.Generator().manual_seed(0)
+    hum = torch.randn(1, 5 * RATE, generator=generator)
+    burst = torch.randn(1, 5 * RATE, generator=generator)
+    burst[:, : 2 * RATE] = 0.0
+    mean_db = 10.0 * band_power(analyse(hum)).mean(-1).log10()
+    softer, alone = (local_mean_db(log_mel(power(analyse(one)))) for one in (10.0**-0.4 * hum + 3.0 * burst, hum))
+    assert float(level_db(softer, mean_db)) == pytest.approx(float(level_db(alone, mean_db)) - 8.0, abs=2.0)
+
+
+def test_one_odd_recording_does_not_make_the_enrolment() -> None:
+    """Of five recordings one holds a bang 40 dB above the machine: its mean rises by a fifth of that in dB."""
+    hum = [0.001 * torch.randn(RATE, generator=torch.Generator().manual_seed(seed)) for seed in range(5)]
+    odd = [*hum[:4], 100.0 * hum[4]]
+    rise_db = (site_statistics(odd) - site_statistics(hum))[5:120] * 20.0
+    assert float(rise_db.mean()) == pytest.approx(8.0, abs=0.1)
 
 
 def test_examples_are_the_steps_own() -> None:
