@@ -14,7 +14,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from sds_engine.priors import edm, logmel, text
+from sds_engine.priors import edm, logmel, retrieval
 from sds_engine.priors.codec import TOKENS, MelCodec
 from sds_engine.priors.denoiser import Prior, log_levels
 from sds_engine.priors.network import Network, Size
@@ -26,7 +26,7 @@ _AGAIN = "install factory-ear anew, or train one with: factory-ear prior train"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MelDenoiser:
-    """D(x; sigma, condition) of a trained network; condition `[batch, 384]` from `text.embed`, None: no prompt."""
+    """D(x; sigma, condition) of a trained network; condition `[batch, 384]` from `retrieval.embed`, None: no prompt."""
 
     network: Network
 
@@ -97,7 +97,7 @@ def load_prior(folder: Path | None = None, device: torch.device | str = "cpu") -
     prior = Prior(
         denoiser=MelDenoiser(network),
         codec=codec,
-        embed=text.embed,
+        embed=retrieval.embed,
         rate=logmel.RATE,
         seconds=logmel.SAMPLES / logmel.RATE,
         sigma_of_t=log_levels(edm.SIGMA_MIN, edm.SIGMA_MAX),
