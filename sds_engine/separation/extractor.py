@@ -59,20 +59,27 @@ def query_input(query: Query, batch: int) -> QueryInput:
 
 def load_extractor(folder: Path = WEIGHTS) -> tuple[Extractor, Mapping[str, Any]]:
     """The extractor of a folder (the shipped one), and its card. Raises WeightsError."""
+    card, state, path = read_weights(folder, _KEEP, f"train one: python -m sds_engine.separation.train {folder}")
+    return Extractor(net_of(card["size"], state, path)), card
+
+
+def read_weights(folder: Path, name: str, remedy: str) -> tuple[Mapping[str, Any], dict[str, Tensor], Path]:
+    """The card of NAME.json, the tensors of NAME.safetensors as float32, and where they lie.
+
+    Raises WeightsError for files that are not there, with the remedy, and for damaged ones.
+    """
     from safetensors.torch import load
 
-    path, card_path = folder / f"{_KEEP}.safetensors", folder / f"{_KEEP}.json"
+    path, card_path = folder / f"{name}.safetensors", folder / f"{name}.json"
     try:
         card, data = json.loads(card_path.read_text("utf-8")), path.read_bytes()
     except FileNotFoundError as error:
-        raise WeightsError(
-            f"{error.filename}: no such file; train one: python -m sds_engine.separation.train {folder}"
-        ) from error
+        raise WeightsError(f"{error.filename}: no such file; {remedy}") from error
     except ValueError as error:
         raise WeightsError(f"{card_path}: cannot be read as JSON ({error}); install the program anew") from error
     if hashlib.sha256(data).hexdigest() != card.get("sha256"):
         raise WeightsError(f"{path}: its SHA-256 is not the card's: it was damaged or changed; install it anew")
-    return Extractor(net_of(card["size"], {key: value.float() for key, value in load(data).items()}, path)), card
+    return card, {key: value.float() for key, value in load(data).items()}, path
 
 
 def net_of(size: Mapping[str, Any], state: Mapping[str, Tensor], where: object = "the weights") -> MaskNet:

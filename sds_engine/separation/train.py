@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -34,11 +35,14 @@ SAVE_S = 120.0
 TEST_FOLDS = ("3-",)  # of names like rain__3-...: the development set's test background
 
 
+Net = TypeVar("Net", bound=nn.Module)
+
+
 @dataclass
-class Training:
+class Training(Generic[Net]):
     """A net in training: weights, their running mean, optimiser, and how far it is."""
 
-    net: MaskNet
+    net: Net
     mean: dict[str, Tensor]
     optimiser: torch.optim.Optimizer
     step: int = 0
@@ -53,20 +57,29 @@ def rate_at(step: int, steps: int) -> float:
     return RATE_PEAK * min(1.0, (step + 1) / WARM_UP, max(0.0, 10.0 * (1.0 - step / steps)))
 
 
-def start(size: NetSize, seed: int) -> Training:
+def start(size: NetSize, seed: int) -> Training[MaskNet]:
     """A fresh net."""
     torch.manual_seed(seed)
-    net = MaskNet(size)
-    optimiser = torch.optim.AdamW(net.parameters(), lr=RATE_PEAK, betas=(0.9, 0.98), weight_decay=1e-2)
+    return begin(MaskNet(size))
+
+
+def begin(net: Net) -> Training[Net]:
+    """Training of a net from where it is."""
+    learning = [weight for weight in net.parameters() if weight.requires_grad]
+    optimiser = torch.optim.AdamW(learning, lr=RATE_PEAK, betas=(0.9, 0.98), weight_decay=1e-2)
     return Training(net, {key: value.clone() for key, value in net.state_dict().items()}, optimiser)
 
 
-def advance(training: Training, examples: Examples, steps: int) -> float:
+def advance(training: Training[MaskNet], examples: Examples, steps: int) -> float:
     """One step; returns the loss."""
-    for group in training.optimiser.param_groups:
-        group["lr"] = rate_at(training.step, steps)
     training.net.train()
-    loss = loss_of(training.net, examples)
+    return learn(training, loss_of(training.net, examples), rate_at(training.step, steps))
+
+
+def learn(training: Training[Net], loss: Tensor, rate: float) -> float:
+    """One step down a loss at a learning rate; returns the loss."""
+    for group in training.optimiser.param_groups:
+        group["lr"] = rate
     training.optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]  # torch ships it untyped
     nn.utils.clip_grad_norm_(training.net.parameters(), 1.0)
@@ -78,7 +91,7 @@ def advance(training: Training, examples: Examples, steps: int) -> float:
     return float(loss.detach())
 
 
-def save_checkpoint(training: Training, path: Path) -> None:
+def save_checkpoint(training: Training[Net], path: Path) -> None:
     """Everything that a resumed training needs, in one step on disk."""
     from safetensors.torch import save_file
 
@@ -91,7 +104,7 @@ def save_checkpoint(training: Training, path: Path) -> None:
     fresh.replace(path)
 
 
-def resume(training: Training, path: Path) -> None:
+def resume(training: Training[Net], path: Path) -> None:
     """Go on from a checkpoint. Raises ValueError for one of another network."""
     from safetensors import safe_open
 
@@ -116,7 +129,7 @@ def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
 
-def ship(training: Training, out: Path, heard: Sequence[Heard], settings: Mapping[str, object]) -> None:
+def ship(training: Training[MaskNet], out: Path, heard: Sequence[Heard], settings: Mapping[str, object]) -> None:
     """Write the mean weights in half precision and their card."""
     import hashlib
 
@@ -154,19 +167,22 @@ def _keep(name: str) -> bool:
     return not any(f"__{fold}" in name for fold in TEST_FOLDS)
 
 
-def _embeddings(sources: Sequence[Source]) -> dict[str, Tensor]:
+def embeddings(sources: Sequence[Source]) -> dict[str, Tensor]:
+    """Every prompt of the sources with its sentence embedding [384]."""
     from sds_engine.priors.text import embed
 
     prompts = sorted({prompt for source in sources for prompt in source.prompts})
     return dict(zip(prompts, embed(prompts), strict=True))
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """A line of progress."""
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
 
 
-def _pool(options: argparse.Namespace) -> tuple[list[Source], list[Heard]]:
+def pool(options: argparse.Namespace) -> tuple[list[Source], list[Heard]]:
+    """The sources that `options` (each, seed, background) name, and the list of the recordings among them."""
     started = time.monotonic()
     sources = procedural_pool(options.each, options.seed)
     heard: list[Heard] = []
@@ -174,7 +190,7 @@ def _pool(options: argparse.Namespace) -> tuple[list[Source], list[Heard]]:
         found, listed = recorded_sources(folder, read=_read, keep=_keep)
         sources += found * max(1, options.each // 2)  # classes are few beside individuals: ask for them as often
         heard += listed
-    _say(f"{len(sources)} sources, {len(heard)} recordings, {time.monotonic() - started:.0f} s")
+    say(f"{len(sources)} sources, {len(heard)} recordings, {time.monotonic() - started:.0f} s")
     return sources, heard
 
 
@@ -182,13 +198,13 @@ def run(options: argparse.Namespace) -> None:
     """Train until the steps or the minutes are over."""
     torch.set_num_threads(options.threads)
     options.out.mkdir(parents=True, exist_ok=True)
-    sources, heard = _pool(options)
-    mixer = Mixer(sources, _embeddings(sources), options.seed)
+    sources, heard = pool(options)
+    mixer = Mixer(sources, embeddings(sources), options.seed)
     training = start(NetSize(), options.seed)
     checkpoint = options.out / "checkpoint.safetensors"
     if checkpoint.exists():
         resume(training, checkpoint)
-        _say(f"goes on from step {training.step}")
+        say(f"goes on from step {training.step}")
     settings = {"batch": BATCH, "rate_peak": RATE_PEAK, "steps": options.steps, "seed": options.seed}
     settings["each"] = options.each
     began, before = time.monotonic(), training.seconds
@@ -198,7 +214,7 @@ def run(options: argparse.Namespace) -> None:
         now = time.monotonic()
         training.seconds = before + now - began
         if training.step % 50 == 0:
-            _say(f"step {training.step}: loss {smooth:.4f}, {training.step * BATCH / training.seconds:.1f} examples/s")
+            say(f"step {training.step}: loss {smooth:.4f}, {training.step * BATCH / training.seconds:.1f} examples/s")
         if now - saved > SAVE_S:
             save_checkpoint(training, checkpoint)
             ship(training, options.out, heard, settings)
