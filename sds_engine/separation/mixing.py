@@ -89,14 +89,18 @@ class Mixer:
         self._seed = seed
 
     def batch(self, step: int, size: int) -> Examples:
-        """The examples of this step, in fours; the same for the same seed and step.
-
-        `size` of them where they last SEGMENT; shorter ones are more and longer ones fewer, at random by step.
-        """
-        length, share = LENGTHS[int(numpy_generator(self._seed, 82, step).integers(len(LENGTHS)))]
-        parts = self.parts(step, round(size * share) // PAIRINGS, length)
+        """The examples of this step, in fours; the same for the same seed and step."""
+        parts = self.parts_of(step, size)
         mixed = pair(parts.wanted, parts.rest, parts.level, SNR_DB, parts.generator)
         return Examples(mixed.log_mel, parts.query(PAIRINGS), mixed.ratio, mixed.target, mixed.cross)
+
+    def parts_of(self, step: int, size: int) -> Parts:
+        """What a batch of `size` is mixed from, where its examples last SEGMENT.
+
+        Shorter ones are more and longer ones fewer, at random by step.
+        """
+        length, share = LENGTHS[int(numpy_generator(self._seed, 82, step).integers(len(LENGTHS)))]
+        return self.parts(step, round(size * share) // PAIRINGS, length)
 
     def parts(self, step: int, count: int, length: int = SEGMENT) -> Parts:
         """What the batch of this step is mixed from, each `length` samples; the same for the same seed and step."""

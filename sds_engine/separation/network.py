@@ -152,9 +152,14 @@ class MaskNet(nn.Module):
 
     def forward(self, log_mel: Tensor, query: QueryInput) -> Tensor:
         """log_mel [batch, mel, frame] in dB -> logits [batch, mel, frame] of the power ratio."""
+        return self.answer(log_mel, query)[0]
+
+    def answer(self, log_mel: Tensor, query: QueryInput) -> tuple[Tensor, Tensor]:
+        """What `forward` and `latents` say, at the cost of one of them."""
         said = enrolment_logits(log_mel, query)
-        learned: Tensor = self.last(self._latents(log_mel, query, said)).reshape(len(log_mel), -1, MELS)
-        return learned.transpose(1, 2)[:, :, : log_mel.shape[-1]].float() + said
+        latents = self._latents(log_mel, query, said)
+        learned: Tensor = self.last(latents).reshape(len(log_mel), -1, MELS).transpose(1, 2)
+        return learned[:, :, : log_mel.shape[-1]].float() + said, latents
 
     def _latents(self, log_mel: Tensor, query: QueryInput, said: Tensor) -> Tensor:
         statistics = query.statistics * query.has_sound[:, None]
