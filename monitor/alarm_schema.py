@@ -15,6 +15,7 @@ from monitor.errors import WorkFailed
 from streams.broker import StorageFull
 
 VERSION = 2
+CACHE_KIB = 512  # pages in memory per connection; a monitor has four, and SQLite's own 2 MB of each fill in hours
 _ALARMS = """
 CREATE TABLE machines (machine TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE alerts (
@@ -70,6 +71,7 @@ def open_db(path: Path, *, any_thread: bool = False) -> sqlite3.Connection:
     try:
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
+        db.execute(f"PRAGMA cache_size={-CACHE_KIB:d}")
         version = _version(db)
         if version > VERSION:
             raise WorkFailed(f"{path}: written by version {version}, allowed is {VERSION}: move it away to start anew")

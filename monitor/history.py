@@ -31,6 +31,7 @@ MINUTE, QUARTER = 60, 900
 STEPS = (MINUTE, QUARTER)
 MINUTES_KEPT_S = 3 * 86_400
 MOST_OPEN = 50_000  # points that wait while the disk takes none
+CACHE_KIB = 512  # pages in memory of the writer, and of the reader; with SQLite's own 2 MB memory grows for a day
 VERSION = 1
 SCHEMA = """
 CREATE TABLE mics (number INTEGER PRIMARY KEY, mic TEXT NOT NULL UNIQUE);
@@ -70,6 +71,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None, timeout=5.0, check_same_thread=False)
     db.execute("PRAGMA journal_mode=WAL")
     db.execute("PRAGMA synchronous=NORMAL")
+    db.execute(f"PRAGMA cache_size={-CACHE_KIB:d}")
     if db.execute("PRAGMA user_version").fetchone()[0] != VERSION:
         anew = f"DROP TABLE IF EXISTS points; DROP TABLE IF EXISTS mics; {SCHEMA} PRAGMA user_version={VERSION:d};"
         db.executescript(f"BEGIN IMMEDIATE; {anew} COMMIT;")
@@ -153,6 +155,7 @@ class HistoryReader:
             if self._db is None:
                 uri = f"{self._path.resolve().as_uri()}?mode=ro"
                 self._db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=5.0, check_same_thread=False)
+                self._db.execute(f"PRAGMA cache_size={-CACHE_KIB:d}")
             return self._db.execute(query, values).fetchall()
         except sqlite3.OperationalError as error:
             _log.info("history cannot be read: %s", error)

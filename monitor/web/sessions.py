@@ -21,6 +21,7 @@ from monitor.web.access import Access, Role, digest
 
 COOKIE = "factory_ear"
 MOST = 10_000  # sessions; the oldest go first
+CACHE_KIB = 128  # pages in memory
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS sessions (id TEXT PRIMARY KEY, who TEXT, token TEXT, ends REAL) WITHOUT ROWID;
 """
@@ -45,6 +46,7 @@ class Sessions:
         self._lock = threading.Lock()
         self._db = sqlite3.connect(path, isolation_level=None, timeout=5.0, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute(f"PRAGMA cache_size={-CACHE_KIB:d}")
         self._db.executescript(SCHEMA)
 
     def begin(self, who: str, token: str) -> tuple[str, Role] | None:

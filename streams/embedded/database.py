@@ -17,6 +17,7 @@ FORMAT = 1
 PAGE_BYTES = 16_384  # measured with windows of 64 kB: larger pages write slower, smaller ones read slower
 WAL_PAGES = 1_000  # 16 MB in the write-ahead log, then it is copied into the file and begun anew
 WAL_KEPT_BYTES = 64 * 1024 * 1024  # a log that a long reader let grow is cut back to this
+CACHE_KIB = 512  # pages in memory per open file; SQLite's own 2 MB would fill within hours, in a dozen files at once
 BUSY_S = 30.0
 
 # What a file system says that can store no more: SQLite calls only ENOSPC "full"; a quota, a size limit and
@@ -86,6 +87,7 @@ class Database:
                 f"{self.path}: format {version}, this version reads {FORMAT}. Use the version that made it"
             )
         pragma("synchronous=FULL")
+        pragma(f"cache_size={-CACHE_KIB}")
         pragma(f"wal_autocheckpoint={WAL_PAGES}")
         pragma(f"journal_size_limit={WAL_KEPT_BYTES}")
 
