@@ -24,6 +24,7 @@ from monitor.judges import Judges
 from monitor.keepsakes import Keeper
 from monitor.line_broker import WORKERS
 from monitor.liveness import Heard, Liveness
+from monitor.memory import give_back
 from monitor.metrics import Metrics, level_dbfs
 from monitor.score_reader import ScoreReader
 from monitor.settings import Line
@@ -270,6 +271,7 @@ class Monitor:
         keep = self._line.evidence
         self.evidence.expire(now_ns / 1e9, keep.keep_days * 86_400, keep.keep_mb * 1_000_000)
         self._history.expire(now_ns / 1e9)
+        give_back()
         try:
             self._keeper.look(self.board)
         except OSError as error:
