@@ -6,6 +6,7 @@ from detectors.autoencoder import Autoencoder, SelectiveAutoencoder
 from detectors.base import Detector
 from detectors.controls import Loudness, MeanSpectrum
 from detectors.embedding import Embedding
+from detectors.exposure import ExposedFusion, ExposedQuickFusion
 from detectors.frame_gmm import FrameGmm
 from detectors.fusion import Fusion, QuickFusion
 from detectors.impulses import Impulses
@@ -30,6 +31,8 @@ DetectorType = (
     | type[Autoencoder]
     | type[SelectiveAutoencoder]
     | type[SelfSupervised]
+    | type[ExposedFusion]
+    | type[ExposedQuickFusion]
     | type[Embedding]
     | type[Loudness]
     | type[MeanSpectrum]
@@ -50,6 +53,7 @@ QUICK: tuple[DetectorType, ...] = (  # fitted in seconds
 NEURAL: tuple[DetectorType, ...] = (Autoencoder, SelfSupervised)  # they train a network, six times with calibration
 DETECTORS: tuple[DetectorType, ...] = (Fusion, *QUICK, *NEURAL)  # the default holds a network too
 ON_DEMAND: tuple[DetectorType, ...] = (SelectiveAutoencoder,)  # known by name; no row of every report
+EXPOSED: tuple[DetectorType, ...] = (ExposedFusion, ExposedQuickFusion)  # their base, where no faults are handed over
 BROUGHT: tuple[DetectorType, ...] = (Embedding,)  # need a file that a user brings: embedding:NAME.safetensors
 CONTROLS: tuple[DetectorType, ...] = (Loudness, MeanSpectrum)
 DEFAULT = Fusion.name
@@ -57,7 +61,7 @@ DEFAULT = Fusion.name
 
 def detector_named(name: str) -> DetectorType:
     """The detector or control of that name. Raises ValueError for any other."""
-    known = {one.name: one for one in (*DETECTORS, *ON_DEMAND, *BROUGHT, *CONTROLS)}
+    known = {one.name: one for one in (*DETECTORS, *ON_DEMAND, *EXPOSED, *BROUGHT, *CONTROLS)}
     if name not in known:
         raise ValueError(f"detector is {name!r}, allowed is one of {', '.join(known)}")
     return known[name]
@@ -76,4 +80,4 @@ def new_detector(name: str = DEFAULT, kinematics: Kinematics | None = None) -> D
         return kind.open(path)
     if colon:
         raise ValueError(f"detector {name} takes no file, {path!r} was given")
-    return kind(kinematics) if kind in {Physical, Fusion, QuickFusion} else kind()
+    return kind(kinematics) if kind in {Physical, Fusion, QuickFusion, ExposedFusion, ExposedQuickFusion} else kind()

@@ -14,6 +14,8 @@ from torch import Tensor
 from detectors.aggregate import context_windows
 from detectors.base import Detector, Evidence, needs_waveform
 from detectors.calibrate import Calibration, calibrate
+from detectors.exposure import ExposedFusion
+from detectors.exposure_mix import Doses, FaultSound, expose
 from detectors.frontend import FrontEnd, mel_edges
 from detectors.fusion import part
 from detectors.healthy import Healthy
@@ -180,13 +182,16 @@ def fit_model(
     seed: int = 0,
     kinematics: Kinematics | None = None,
     separation: Separation | None = None,
+    faults: Sequence[FaultSound] = (),
 ) -> Model:
     """Learn from healthy recordings and calibrate out of fold, recordings never split.
 
     grouped says that the clips' recordings are the true groups; else recordings of over two minutes are cut into blocks
     of 60 s that count as recordings. At most 1,000 contexts are learned from, drawn with `seed`. With a
-    `separation` the model has the worst of its paths besides, with a calibration of its own. Raises
-    ValueError, with the remedy, for fewer than three recordings (or blocks), and for clips that are not sound.
+    `separation` the model has the worst of its paths besides, with a calibration of its own. `faults` are mixed into
+    the healthy contexts for a detector that can hear them (`lineup.EXPOSED`), on the raw path. Raises ValueError, with
+    the remedy, for fewer than three recordings (or blocks), for clips that are not sound, and for faults without such a
+    detector.
     """
     front_end = FrontEnd.at(rate)
     size = round(window_s * rate)
@@ -198,6 +203,10 @@ def fit_model(
             f"{chosen.recordings} healthy recordings, at least 3 are needed: add recordings, or one of 3 min"
         )
     evidence, groups = hear(clips, chosen, front_end, size, waveform=needs_waveform(fresh))
+    if faults:
+        if not isinstance(fresh, ExposedFusion):
+            raise ValueError(f"detector {fresh.name} cannot hear faults in training, allowed is {fresh.name}+faults")
+        fresh.expose(expose(clips, chosen, faults, front_end, size, Doses(seed=seed)), seed)
     statistic = fresh.cross_fit(evidence, groups)
     return Model(
         front_end=front_end,
