@@ -1,0 +1,143 @@
+"""Ex-Diff as a separator: what the network takes for the target, as a mask on the mixture and as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sds_engine.separation.base import Query
+from sds_engine.separation.classical import mean_power
+from sds_engine.separation.exdiff.bridge import Noise, sample
+from sds_engine.separation.exdiff.cells import spread
+from sds_engine.separation.exdiff.model import VARIANTS, Asked, ExDiffModel, Seen, dot
+from sds_engine.separation.exdiff.network import ExDiffSize
+from sds_engine.separation.extractor import WEIGHTS, WeightsError, load_extractor, net_of, query_input, read_weights
+from sds_engine.separation.grid import BINS, FLOOR, Separated, analyse, apply_mask, power, synthesise
+from sds_engine.separation.network import MaskNet
+
+NFE = 1  # evaluations unless asked otherwise: more cost time and gain nothing in SI-SDR (docs/separation.md)
+
+
+@dataclass(frozen=True, slots=True)
+class Enhanced:
+    """What Ex-Diff made of mixtures.
+
+    separated: for scoring, a mask on the mixture; unmasked [batch, time]: the network's own answer, for listening,
+    which may hold what the mixture has not; confidence [batch, band, frame] in 0..1: how much of the target's expected
+    power there is known, the rest being the posterior's spread.
+    """
+
+    separated: Separated
+    unmasked: Tensor
+    confidence: Tensor
+
+
+class ExDiff:
+    """Separates what the query asks for, in `nfe` evaluations of the network (and one of the extractor).
+
+    Without a seed the sampler takes the mean of every step and always answers the same; with one it draws from the
+    bridge, the same for the same seed, and for every mixture of a batch as if it were alone.
+    """
+
+    def __init__(
+        self, model: ExDiffModel, *, nfe: int = NFE, seed: int | None = None, shuffled: bool = False, name: str = ""
+    ) -> None:
+        """`shuffled` hands every frame the latents of half a sound away: a control, which must do worse."""
+        if nfe < 1:
+            raise ValueError(f"nfe is {nfe}, allowed is 1 or more: 1, 2, 4 and 30 are measured")
+        self.model, self.nfe, self.seed, self.shuffled = model.eval(), nfe, seed, shuffled
+        self.name = name or f"exdiff-{nfe}"
+
+    def __call__(self, mix: Tensor, query: Query) -> Separated:
+        """Needs enrolment, or a prompt's embedding, or both, as the extractor does."""
+        return self.enhance(mix, query).separated
+
+    @torch.inference_mode()
+    def enhance(self, mix: Tensor, query: Query) -> Enhanced:
+        """The same with the unmasked answer and the confidence."""
+        spectrum = analyse(mix)
+        seen = self.model.see(spectrum, asked_with(query, len(mix)))
+        if self.shuffled and seen.latents is not None:
+            seen = replace(seen, latents=seen.latents.roll(seen.latents.shape[1] // 2, dims=1))
+        state = sample(lambda x, t: self.model.predict(seen, x, t), seen.first(), self.nfe, self._noise(seen))
+        share = dot(state, seen.mixture) / power(seen.mixture).clamp_min(FLOOR**2)
+        mask = torch.where(power(seen.mixture) > 0, share, 0.0).clamp(0.0, 1.0).transpose(1, 2)
+        unmasked = synthesise(state.transpose(1, 2), mix.shape[1])
+        return Enhanced(apply_mask(mix, mask), unmasked, self._confidence(seen, state))
+
+    def _noise(self, seen: Seen) -> Noise | None:
+        """Noise of the unit's level, the same for every row, so that no row depends on its batch."""
+        if self.seed is None:
+            return None
+        generator = torch.Generator().manual_seed(self.seed)
+        level = spread(seen.unit.sqrt())
+
+        def draw(x: Tensor) -> Tensor:
+            one = torch.randn((*x.shape[1:], 2), generator=generator).to(x.device)
+            return level * torch.view_as_complex(one)
+
+        return draw
+
+    def _confidence(self, seen: Seen, state: Tensor) -> Tensor:
+        """|E S|^2 / E |S|^2 [batch, band, frame]; 0 in silence. The variance is that before anything is sampled."""
+        at = torch.ones(len(state), device=state.device)
+        variance = spread(self.model.believe(seen, torch.zeros_like(seen.power), at).variance)
+        known = power(state)
+        return (known / (known + variance).clamp_min(FLOOR**2)).transpose(1, 2)
+
+
+def asked_with(query: Query, batch: int) -> Asked:
+    """A query as Ex-Diff takes it. Raises QueryError as the extractor does."""
+    question = query_input(query, batch)
+    if not query.enrolment:
+        return Asked(question, torch.zeros(batch, BINS))
+    each = torch.stack([mean_power([clip]).clamp_min(FLOOR).log() for clip in query.enrolment])
+    return Asked(question, each.mean(0).exp().expand(batch, -1))
+
+
+def file_name(variant: str) -> str:
+    """What a variant's files are called: the paper's is plain `exdiff`."""
+    return "exdiff" if variant == "latents" else f"exdiff-{variant}"
+
+
+def load_exdiff(
+    folder: Path = WEIGHTS, variant: str = "latents", *, extractor: Path | None = None
+) -> tuple[ExDiffModel, Mapping[str, Any]]:
+    """A variant of a folder (the shipped one) with the extractor that it was trained with, and its card.
+
+    Raises WeightsError for weights that are missing or damaged, or go with another extractor.
+    """
+    remedy = f"train it: python -m sds_engine.separation.exdiff.train {folder} --variant {variant} --extractor DIR"
+    card, state, path = read_weights(folder, file_name(variant), remedy)
+    try:
+        if card["variant"] not in VARIANTS:
+            raise KeyError(card["variant"])
+        guide = _guide(card, state, extractor or folder)
+        size = dict(card["size"])
+        size |= {key: tuple(size[key]) for key in ("dilations", "ask")}
+        model = ExDiffModel(card["variant"], guide, ExDiffSize(**size))
+        model.load_state_dict(state)
+    except (RuntimeError, TypeError, KeyError) as error:
+        raise WeightsError(f"{path}: not weights of this network; {remedy}") from error
+    return model.eval(), card
+
+
+def _guide(card: Mapping[str, Any], state: Mapping[str, Tensor], folder: Path) -> MaskNet | None:
+    """The extractor that a variant goes with: none, its own, or that of the folder, which must be the very one."""
+    if card["variant"] == "mixture-only":
+        return None
+    if card["variant"] == "joint":
+        own = {key.removeprefix("joint."): value for key, value in state.items() if key.startswith("joint.")}
+        return net_of(card["extractor"]["size"], own)
+    extractor, its_card = load_extractor(folder)
+    if its_card["sha256"] != card["extractor"]["sha256"]:
+        raise WeightsError(
+            f"{folder}: Ex-Diff was trained with another extractor, whose latents mean something else; train it anew: "
+            f"python -m sds_engine.separation.exdiff.train {folder} --extractor {folder}"
+        )
+    return extractor.net
