@@ -15,6 +15,7 @@ import threading
 from pathlib import Path
 
 from monitor.evidence import CLIP_ID, mic_mark
+from monitor.naming_confirmed import confirmed_clips
 from monitor.settings import Line
 from monitor.show_clip import SHOWN, Job, failed
 
@@ -63,7 +64,12 @@ class Explainer:
             return None
         machine, mic = known
         model, target = self._line.models / machine.id, self._shown / path.stem
-        return Job(str(path), str(model), mic, str(machine.healthy), str(target))
+        naming = self._clips.parent / "naming" / f"{machine.id}-{mic_mark(mic)}.safetensors"
+        marks = {mic_mark(one.id) for one in machine.mic}
+        confirmed = confirmed_clips(self._line.site.data / "alarms.sqlite", marks)
+        places = (str(path), str(model), mic, str(machine.healthy), str(target), str(naming))
+        channel = next(one.channel for one in machine.mic if one.id == mic)
+        return Job(*places, prompt=machine.prompt, channel=channel, confirmed=confirmed)
 
     def _work(self, jobs: list[Job]) -> None:
         command = [sys.executable, "-m", "monitor.show_clip"]

@@ -63,6 +63,16 @@ def fault_sounds(source: Source, order: FaultOrder) -> list[FaultSound]:
     raise ValueError(f"faults is {source!r}, allowed is one of {', '.join(SOURCES)}")
 
 
+def kinds_for(prompt: str) -> tuple[str, ...]:
+    """The faults that such a machine may have, where the prompt names a kind of machine; else all faults."""
+    from sds_engine.physics.faults import FAULT_KINDS, FAULTS
+    from sds_engine.priors.captions import MACHINES
+
+    asked = prompt.casefold()
+    named = {word: kind for kind, words in MACHINES.items() for word in words if word.casefold() in asked}
+    return FAULTS[named[max(named, key=len)]] if named else FAULT_KINDS
+
+
 def machine_physics(recordings: Sequence[np.ndarray], known: Physics | None = None) -> dict[str, object]:
     """What makers should know of a machine: what line.toml says, and the resonances in its recordings at 16 kHz."""
     from sds_engine.makers import heard_resonances

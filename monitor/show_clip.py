@@ -5,18 +5,20 @@
 The monitor never imports torch; this does. It reads jobs as JSON lines on standard input and writes, for each, a folder
 that appears whole: sound.png (log-mel, grey), heat.png (departure from healthy, transparent where there is none; red
 louder, blue quieter), nearest.flac (the healthy recording that resembles it most, where it is still there),
-separated.flac (the machine alone, where its model has a separator) and shown.json, last. A further version
-(enhanced.flac) and the name of a fault that it resembles (fault.json: {"ja": ..., "en": ...}) are put into the same
-folder by whoever makes them.
+separated.flac (the machine alone, where its model has a separator) and shown.json, last; then the names of faults that
+it resembles (`monitor.naming_store`: fault.json, naming.json). A further version (enhanced.flac) is put into the same
+folder by whoever makes it.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import struct
 import sys
 import zlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from detectors.model import Model
+    from monitor.guesses import Explained
     from monitor.stages import MaskStage
 
 SHOWN = "shown.json"
@@ -33,18 +37,27 @@ HEAT_LIMIT = 4.0  # healthy spreads at which the colour is full
 HEAT_LEAST = 1.5  # below this nothing is shown
 LOUDER, QUIETER = (213, 94, 0), (0, 114, 178)  # Okabe and Ito
 FLOOR_DB = 60.0  # how far below its loudest a spectrogram reaches
+_log = logging.getLogger(__name__)
 TICKS_HZ = (250, 500, 1000, 2000, 4000, 8000, 16_000)
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One clip to show: the sound file, the model's folder, whose microphone it is, where the result goes."""
+    """One clip to show: the sound file, the model's folder, whose microphone it is, where the result goes.
+
+    naming: where the microphone's namer is kept, empty: nothing is named; `prompt` says what machine it is, `channel`
+    which of its recordings' channels is the microphone's; `confirmed` are faults and clips that staff have confirmed.
+    """
 
     clip: str
     model: str
     mic: str
     healthy: str
     target: str
+    naming: str = ""
+    prompt: str = ""
+    channel: int = 0
+    confirmed: Sequence[Sequence[str]] = ()
 
     def line(self) -> str:
         """As a line of JSON."""
@@ -85,6 +98,29 @@ def show(job: Job) -> None:
             sound = np.clip(separated(stage, samples), -1.0, 1.0)
             soundfile.write(part / "separated.flac", sound, RATE, format="FLAC", subtype="PCM_16")
         (part / SHOWN).write_text(json.dumps(shown, ensure_ascii=False, allow_nan=False), encoding="utf-8")
+    if job.naming:
+        try:
+            _name(job, model, samples, explained)
+        except Exception:  # noqa: BLE001 - the pictures stand, named or not
+            _log.exception("clip %s was not named", job.clip)
+
+
+def _name(job: Job, model: Model, samples: NDArray[np.float32], explained: Explained) -> None:
+    """Which faults the worst context resembles; the pictures are there already, since a new namer takes seconds."""
+    import torch
+
+    from detectors.exposure_mix import heard
+    from monitor.naming_store import kept_namer, name_clip, read_confirmed
+
+    own = Path(job.healthy) / job.mic
+    namer = kept_namer(Path(job.naming), model, own if own.is_dir() else Path(job.healthy), job.prompt, job.channel)
+    size = round(model.rate * model.window_s)
+    first, last = (round(moment_s * model.rate) for moment_s in (explained.start_s, explained.end_s))
+    if namer is None or last - first < size * model.context_windows:  # shorter: no context of its own
+        return
+    sound = torch.from_numpy(np.ascontiguousarray(samples[first:last]))
+    confirmed = read_confirmed(Path(job.target).parent, job.confirmed)
+    name_clip(namer, heard([sound], model.front_end, size), confirmed, Path(job.target))
 
 
 def separated(stage: MaskStage, samples: NDArray[np.float32]) -> NDArray[np.float32]:
