@@ -11,6 +11,7 @@ from types import FrameType
 
 import typer
 
+from monitor.memory import keep_large_apart
 from monitor.settings import Line
 
 Stop = Callable[[], bool]
@@ -44,5 +45,6 @@ def watch_line(line: Line, *, stop: Stop) -> int:
     """Run the monitor until `stop`; prints where its page is."""
     from monitor.watch import watch
 
+    keep_large_apart()
     watch(line, stop=stop, ready=lambda url: typer.echo(f"page {url}"))
     return 0

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import subprocess
+import sys
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,8 @@ from monitor.memory import give_back
 from monitor.watch import watch
 
 MICS = ("press-a", "press-b", "fan-a")
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+TEXT: dict[str, Any] = {"text": True, "capture_output": True, "timeout": 120}
 CACHES_MB = 10.0  # of pages, in all connections of the process together
 PAGES = ("", "alarms", "mics", "listen", "system", "machines/press", "api/state", "metrics")
 
@@ -66,6 +71,30 @@ def test_all_page_caches_together_are_small(tmp_path: Path, monkeypatch: pytest.
     broker.close()
     assert len(limits) >= 10, "the files of broker, alarms, actions, history and log-ins"
     assert sum(limits) <= CACHES_MB * 1e6
+
+
+BATCHES = """
+import sys
+from monitor.memory import keep_large_apart
+from test_monitor_memory import held_mb
+if not keep_large_apart():
+    sys.exit("no glibc")
+began_mb, batch, stays = held_mb(), [], []
+for _ in range(256):  # 16 MB of windows, and between them 4 MB of pages that stay
+    batch.append(bytes(64_000))
+    stays.append(bytes(16_000))
+batch.clear()
+print(held_mb() - began_mb)
+"""
+
+
+def test_windows_leave_no_holes_in_the_heap() -> None:
+    """Of 16 MB of windows, with 4 MB that stay between them, nothing but these 4 is held once they are processed."""
+    command = [sys.executable, "-c", BATCHES]
+    done = subprocess.run(command, check=False, cwd=Path(__file__).parent, env=ENVIRONMENT, **TEXT)
+    if "no glibc" in done.stderr:
+        pytest.skip(done.stderr)
+    assert float(done.stdout) < 8.0, done.stderr
 
 
 def test_free_memory_goes_back_to_the_system() -> None:
