@@ -167,6 +167,9 @@ class Separation(Protocol):
     def __call__(self, evidence: Evidence) -> Paths:
         """The paths of contexts [batch]."""
 
+    def learned(self, healthy: Evidence) -> Separation:
+        """The same, knowing how these healthy contexts usually sound."""
+
     def state(self) -> Mapping[str, Tensor]:
         """All that it needs, for safetensors."""
 
@@ -233,4 +236,5 @@ def _paths(
 ) -> PathModel | None:
     if separation is None:
         return None
+    separation = separation.learned(healthy)
     return PathModel.fit(name, separation(healthy), groups, separation.state(), kinematics)

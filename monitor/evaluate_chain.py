@@ -49,6 +49,7 @@ class Remembering:
         self.name = stage.name
         self._stage = stage
         self._made: dict[int, tuple[Evidence, Mapping[str, Evidence]]] = {}
+        self._taught: tuple[Evidence, Remembering] | None = None
 
     def __call__(self, evidence: Evidence) -> Mapping[str, Evidence]:
         """The paths of `evidence`; the same object gives the same paths."""
@@ -56,6 +57,12 @@ class Remembering:
         if known is None or known[0] is not evidence:
             known = self._made[id(evidence)] = (evidence, self._stage(evidence))
         return known[1]
+
+    def learned(self, healthy: Evidence) -> Remembering:
+        """The stage that has learned these healthy contexts; the same for the same object."""
+        if self._taught is None or self._taught[0] is not healthy:
+            self._taught = healthy, Remembering(self._stage.learned(healthy))
+        return self._taught[1]
 
 
 class Separately:
@@ -67,12 +74,14 @@ class Separately:
         self._detector, self._stage = detector, stage
 
     def fit(self, healthy: Evidence, groups: Tensor | None = None) -> Self:
-        """As the detector does."""
+        """As the detector does, after the stage has learned."""
+        self._stage = self._stage.learned(healthy)
         self._detector.fit(self._stage(healthy)["separated"], groups)
         return self
 
     def cross_fit(self, healthy: Evidence, groups: Tensor | None = None) -> Tensor:
-        """As the detector does."""
+        """As the detector does, after the stage has learned."""
+        self._stage = self._stage.learned(healthy)
         return self._detector.cross_fit(self._stage(healthy)["separated"], groups)
 
     def score(self, evidence: Evidence) -> Tensor:
@@ -102,11 +111,12 @@ class WorstPath(Separately):
     def cross_fit(self, healthy: Evidence, groups: Tensor | None = None) -> Tensor:
         """`fit`, and the out-of-fold statistic [batch]."""
         groups = torch.arange(len(healthy)) if groups is None else groups
+        self._stage = self._stage.learned(healthy)
         self._worst, statistic = Worst.fit(self.name, self._stage(healthy), groups)
         return statistic
 
     def score(self, evidence: Evidence) -> Tensor:
-        """The greatest of the paths' z-scores [batch]."""
+        """The worst of the paths [batch]."""
         return self._worst.score(self._stage(evidence))[0]
 
 
@@ -141,6 +151,6 @@ def chain_notes(chains: Sequence[str]) -> list[str]:
     if set(chains) <= {"raw"}:
         return []
     return [
-        "chain separated: mel bands are masked and weighted by the squared mask; the waveform's values are raw",
-        "chain full: the worst of raw, separated and residual; Ex-Diff is not trained yet and no part of it",
+        "chain separated: mel bands masked, weighted by the squared mask, as usual where nothing is believed",
+        "chain full: the separated path, and raw and residual from 5 healthy spreads on; Ex-Diff is no part of it",
     ]

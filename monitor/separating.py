@@ -1,11 +1,17 @@
-"""The expensive stage of the pipeline: what the cascade chooses is separated and scored on all paths as one."""
+"""The expensive stage of the pipeline: what the cascade chooses is separated and scored on all paths as one.
+
+Microphones that share a separator, as those of one machine do, are separated in one batch, whatever their models.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+
+from torch import Tensor
 
 from detectors.aggregate import join
 from detectors.frontend import Features
@@ -14,7 +20,7 @@ from detectors.paths import PATHS
 from monitor.cascade import OVERLOAD, Cascade
 from monitor.errors import WorkFailed
 from monitor.settings import Chain
-from monitor.stages import MaskStage, Stage
+from monitor.stages import MaskStage
 from streams.records import AudioWindow, WindowScore
 
 
@@ -36,7 +42,8 @@ class Separating:
 
     def __init__(self, settings: Chain, models: Mapping[str, Mapping[str, Model]]) -> None:
         self._cascade = Cascade(settings)
-        self._stages: dict[int, Stage] = {}
+        self._stages: dict[int, MaskStage] = {}  # by model
+        self._nets: dict[int, str] = {}  # by model; those of one machine share a network
         if not self._cascade.on:
             return
         for machine, mics in models.items():
@@ -47,6 +54,7 @@ class Separating:
                         "factory-ear train"
                     )
                 self._stages[id(model)] = MaskStage.restore(model.paths.separator)
+                self._nets[id(model)] = _digest(model.paths.separator)
 
     @property
     def on(self) -> bool:
@@ -59,23 +67,41 @@ class Separating:
         if not self.on:
             return results, 0.0
         started = time.perf_counter()
-        groups: defaultdict[int, list[int]] = defaultdict(list)
+        groups: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
         for row, one in enumerate(scored):
             if not self._cascade.wants(one.window, one.score.score):
                 continue
             if self._cascade.overloaded(one.window, now_ns):
                 results[row] = replace(one.score, reason=OVERLOAD)
             else:
-                groups[id(one.model)].append(row)
-        for key, rows in groups.items():
-            for row, score in zip(rows, self._worst([scored[row] for row in rows], self._stages[key]), strict=True):
+                groups[self._nets[id(one.model)], one.model.context_windows].append(row)
+        for rows in groups.values():
+            for row, score in self._worst(scored, rows):
                 results[row] = score
         return results, time.perf_counter() - started
 
-    def _worst(self, some: Sequence[Scored], stage: Stage) -> list[WindowScore]:
-        found = some[0].model.score_paths(stage(join([one.context for one in some])))
-        table = zip(found.score.tolist(), found.extrapolated.tolist(), found.path.tolist(), strict=True)
-        return [
-            replace(one.score, score=score, extrapolated=extrapolated, path=PATHS[path])
-            for one, (score, extrapolated, path) in zip(some, table, strict=True)
-        ]
+    def _worst(self, scored: Sequence[Scored], rows: Sequence[int]) -> Iterator[tuple[int, WindowScore]]:
+        """Rows of one network with their new scores: separated in one batch, then scored model by model."""
+        evidence = join([scored[row].context for row in rows])
+        share = self._stages[id(scored[rows[0]].model)].share(evidence.log_mel)
+        models: defaultdict[int, list[int]] = defaultdict(list)
+        for place, row in enumerate(rows):
+            models[id(scored[row].model)].append(place)
+        for key, places in models.items():
+            paths = self._stages[key].paths(evidence.rows(places), share[places])
+            found = scored[rows[places[0]]].model.score_paths(paths)
+            table = zip(found.score.tolist(), found.extrapolated.tolist(), found.path.tolist(), strict=True)
+            for place, (score, extrapolated, path) in zip(places, table, strict=True):
+                one = scored[rows[place]].score
+                yield rows[place], replace(one, score=score, extrapolated=extrapolated, path=PATHS[path])
+
+
+def _digest(separator: Mapping[str, Tensor]) -> str:
+    """The same for separators with the same network and query, so that their microphones share a batch."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(separator.items()):
+        if name == "usual":  # each microphone's own
+            continue
+        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()

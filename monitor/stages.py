@@ -3,12 +3,18 @@
 A stage takes the features of contexts and hands on the paths: raw, separated and residual, each with its confidence.
 Separation happens on mel bands, where detectors listen, so no sound has to be put together again for a score; what the
 waveform itself says (`Evidence.waveform`: blows, envelopes) is the raw sound's on every path.
+
+What the mask does not believe is missing data (Cooke et al., Speech Communication 34, 2001), and which bands are
+missing changes with the background. Left at that, the few cells that remain decide a band's statistics, and a
+background that training never had looks like a fault. So each cell of the separated path leans towards the level that
+the band usually has when the machine is believed, with a hundredth of a believed cell's weight: where much is heard
+that changes nothing, where nothing is heard the band is as usual (docs/separation.md has what it is worth).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -25,6 +31,7 @@ RATE = 16_000  # what mask networks hear
 _FLOOR_DB = -100.0
 _LEAST_SHARE = 1e-4  # 40 dB down is as good as gone
 _BATCH = 32  # contexts at a time: more leave the cache
+LEAN = 0.01  # of a believed cell's weight, towards the usual level; 0.003 to 0.03 are as good, 0.1 hides faults
 
 
 class Stage(Protocol):
@@ -37,6 +44,9 @@ class Stage(Protocol):
     def __call__(self, evidence: Evidence) -> Mapping[str, Evidence]:
         """The paths of contexts [batch], each row for itself; `evidence` is not changed."""
 
+    def learned(self, healthy: Evidence) -> Stage:
+        """The same stage, knowing how one microphone's healthy contexts usually sound."""
+
 
 class Identity:
     """No separation: the separated path is the raw one, and nothing is left behind."""
@@ -47,13 +57,21 @@ class Identity:
         """Raw three times, the residual silent and not believed."""
         return paths_of(evidence, torch.ones_like(evidence.log_mel))
 
+    def learned(self, healthy: Evidence) -> Identity:  # noqa: ARG002  # the interface's
+        """Itself: it has nothing to learn."""
+        return self
+
 
 @dataclass(frozen=True, eq=False)
 class MaskStage:
-    """A mask network asked with a site's enrolment statistics [2 * mel]."""
+    """A mask network asked with a site's enrolment statistics [2 * mel].
+
+    usual [mel]: the level in dB that each band of one microphone has when the machine is believed; None: not learned.
+    """
 
     net: MaskNet
     statistics: Tensor
+    usual: Tensor | None = None
     name: str = "separated"
 
     @torch.inference_mode()
@@ -70,14 +88,31 @@ class MaskStage:
 
     def __call__(self, evidence: Evidence) -> Mapping[str, Evidence]:
         """Raw, separated and residual."""
-        return paths_of(evidence, self.share(evidence.log_mel))
+        return self.paths(evidence, self.share(evidence.log_mel))
+
+    def paths(self, evidence: Evidence, share: Tensor) -> dict[str, Evidence]:
+        """The same for shares that are known already: microphones with one network share its batches."""
+        return paths_of(evidence, share, self.usual)
+
+    @torch.inference_mode()
+    def learned(self, healthy: Evidence) -> MaskStage:
+        """The same network with the usual levels of these healthy contexts, each cell by its confidence."""
+        total, weight = torch.zeros(2, healthy.log_mel.shape[1])
+        weight += 1e-6
+        for start in range(0, len(healthy), _BATCH):
+            some = healthy.rows(range(start, min(start + _BATCH, len(healthy))))
+            part = _part(some, self.share(some.log_mel))
+            total = total + (part.confidence * part.log_mel).sum((0, 2))
+            weight = weight + part.confidence.sum((0, 2))
+        return replace(self, usual=(total / weight).clone())
 
     def state(self) -> dict[str, Tensor]:
-        """As tensors: the net's under `net.`, `statistics`, and `size` (channels, query, patch, dilations)."""
+        """As tensors: the net's under `net.`, `statistics`, `usual`, and `size` (channels, query, patch, dilations)."""
         size = self.net.size
         numbers = [size.channels, size.query, size.patch, *size.dilations]
         net = {f"net.{key}": value.half() for key, value in self.net.state_dict().items()}
-        return {**net, "statistics": self.statistics, "size": torch.tensor(numbers)}
+        usual = {} if self.usual is None else {"usual": self.usual}
+        return {**net, **usual, "statistics": self.statistics, "size": torch.tensor(numbers)}
 
     @classmethod
     def restore(cls, state: Mapping[str, Tensor]) -> MaskStage:
@@ -90,19 +125,30 @@ class MaskStage:
             weights = {
                 key.removeprefix("net."): value.float() for key, value in state.items() if key.startswith("net.")
             }
-            return cls(net_of(size, weights, "the model's separator"), state["statistics"].float())
+            usual = state["usual"].float() if "usual" in state else None
+            return cls(net_of(size, weights, "the model's separator"), state["statistics"].float(), usual)
         except (KeyError, ValueError, WeightsError) as error:
             raise WorkFailed(
                 f"the model's separator cannot be used ({error}); train it anew: factory-ear train"
             ) from error
 
 
-def paths_of(evidence: Evidence, share: Tensor) -> dict[str, Evidence]:
+def paths_of(evidence: Evidence, share: Tensor, usual: Tensor | None = None) -> dict[str, Evidence]:
     """Raw, separated and residual evidence, for the machine's share of each cell's power [batch, mel, frame] in 0..1.
 
-    The confidence is the squared share: what is mostly the machine's is believed (`detectors.statistics`).
+    The confidence is the squared share: what is mostly the machine's is believed (`detectors.statistics`). With
+    `usual` [mel] in dB the separated path leans towards it where little is believed.
     """
-    return {"raw": evidence, "separated": _part(evidence, share), "residual": _part(evidence, 1.0 - share)}
+    separated = _part(evidence, share)
+    if usual is not None:
+        separated = _leaning(separated, usual)
+    return {"raw": evidence, "separated": separated, "residual": _part(evidence, 1.0 - share)}
+
+
+def _leaning(part: Evidence, usual: Tensor) -> Evidence:
+    weight = part.confidence + LEAN
+    log_mel = (part.confidence * part.log_mel + LEAN * usual[:, None]) / weight
+    return Evidence(log_mel, weight.clamp_max(1.0), part.level_dbfs, part.waveform)
 
 
 def _part(evidence: Evidence, share: Tensor) -> Evidence:

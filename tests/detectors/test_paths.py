@@ -1,4 +1,4 @@
-"""The worst of several paths, calibrated as one."""
+"""Several paths scored as one: the separated one leads, the others speak when they are far beyond it."""
 
 import pytest
 import torch
@@ -46,6 +46,13 @@ def test_whichever_path_hears_the_fault_speaks(path: str) -> None:
     found = model.score(contexts(20, 7, odd={path: 25.0}))
     assert float(found.score.median()) > 1.5
     assert {PATHS[number] for number in found.path.tolist()} == {path}
+
+
+def test_a_background_that_raw_sound_dislikes_a_little_alarms_nobody() -> None:
+    """What moves raw sound and residual by a few healthy spreads changes no score; the separated path speaks alone."""
+    model = fitted()
+    calm, moved = (model.score(contexts(20, 7, odd=odd)) for odd in ({}, {"raw": 2.0, "residual": 2.0}))
+    assert torch.equal(calm.score, moved.score)
 
 
 def test_a_row_stands_alone_and_state_restores_it() -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from detectors.base import Evidence
 from detectors.store import load_models
 from monitor.line_broker import WORKERS
 from monitor.pipeline import Pipeline
@@ -44,15 +44,15 @@ def main(config: str, folder: str, death: str = "") -> None:
     """Score what there is and end; or die first."""
     torch.set_num_threads(1)
     probe = killer(death)
-    stage = MaskStage.__call__
+    share = MaskStage.share
 
-    def probed(self: MaskStage, evidence: Evidence) -> Mapping[str, Evidence]:
+    def probed(self: MaskStage, log_mel: Tensor) -> Tensor:
         probe("separating")
-        made = stage(self, evidence)
+        made = share(self, log_mel)
         probe("separated")
         return made
 
-    MaskStage.__call__ = probed  # type: ignore[method-assign]  # the point of this child
+    MaskStage.share = probed  # type: ignore[method-assign]  # the point of this child
     line = load_line(Path(config))
     line = line.model_copy(update={"chain": EVERY, "machine": line.machine[:1]})
     broker = EmbeddedBroker(folder, options=Options(lease_s=0.5, min_free_bytes=0))

@@ -50,7 +50,7 @@ def test_all_chains_stand_side_by_side(manifest: Path, tmp_path: Path) -> None:
         assert report["results"][name]["auc"] == pytest.approx(1.0)
     assert "delta_raw_ci" in report["results"]["neighbours+full"]
     notes = " ".join(report["protocol"]["notes"])
-    assert "Ex-Diff is not trained yet" in notes
+    assert "Ex-Diff is no part of it" in notes
     assert "separator: starts from" in notes
 
 

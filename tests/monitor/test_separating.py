@@ -168,6 +168,51 @@ def test_the_parts_share_the_power() -> None:
     assert torch.allclose(made["separated"].confidence, share.square())
 
 
+def test_where_nothing_is_believed_a_band_is_as_usual() -> None:
+    """A band that the mask gives away has the usual level; one that it keeps is untouched to a tenth of a dB."""
+    given = evidence()
+    share = torch.full(given.log_mel.shape, 0.999)
+    share[:, :5] = 0.0
+    made = paths_of(given, share, torch.full((128,), -70.0))["separated"]
+    assert torch.allclose(made.log_mel[:, :5], torch.tensor(-70.0))
+    assert float((made.log_mel[:, 5:] - given.log_mel[:, 5:]).abs().max()) < 0.5
+    assert float(made.confidence[:, :5].max()) < 0.02
+
+
+def test_the_usual_level_is_learned_from_what_is_believed() -> None:
+    """Healthy contexts under a background in half of the frames teach the machine's own level, each by its belief."""
+    torch.manual_seed(0)
+    quiet = torch.full((4, 128, 30), -60.0)
+    quiet[:, :, 15:] = -20.0
+    machine = 10.0 ** (-59.0 / 10.0)
+    statistics = torch.cat([torch.full((128,), (-59.0 + 45.0) / 20.0), torch.zeros(128)])
+    stage = MaskStage(MaskNet(NetSize(16, (1, 2), 8)), statistics)
+    taught = stage.learned(Evidence(quiet, torch.ones_like(quiet), quiet.mean(1)))
+    assert taught.usual is not None
+    assert float((taught.usual - 10.0 * torch.tensor(machine).log10()).abs().max()) < 3.0
+    again = MaskStage.restore(taught.state())
+    assert again.usual is not None
+    assert torch.equal(again.usual, taught.usual)
+
+
+def test_microphones_of_a_machine_share_a_batch(
+    line: Line, models: Models, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two models with one network are separated in one batch, each scored by its own model as if it were alone."""
+    model = models["fan"]["*"]
+    pair: Models = {"fan": {"fan-a": model, "fan-b": dataclasses.replace(model, notes=("another",))}}
+    alone = [one.score for mic in ("fan-a", "fan-b") for one in run(line, EVERY, pair, broker, mic=mic)]
+    batches = []
+    share = MaskStage.share
+    monkeypatch.setattr(MaskStage, "share", lambda self, given: (batches.append(len(given)), share(self, given))[1])
+    pipeline = Pipeline(line.model_copy(update={"chain": EVERY}), pair, broker, clock_ns=lambda: 0)
+    both = [*windows("fan-a"), *windows("fan-b")]
+    made = pipeline.process([Message(TOPIC_WINDOWS, 0, at, *codec.encode_window(one)) for at, one in enumerate(both)])
+    found = [codec.decode_score(Message("", 0, 0, one.key, one.value, one.headers)).score for one in made]
+    assert found == pytest.approx(alone, abs=1e-3, nan_ok=True)
+    assert len(batches) == 1
+
+
 def test_a_stage_is_restored_from_its_tensors() -> None:
     """A stage made again from its state gives the same paths; a foreign state is refused."""
     torch.manual_seed(0)

@@ -7,13 +7,12 @@ import signal
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from separatedline import EVERY, WINDOW_NS, send, separated_line, windows
+from torch import Tensor
 
-from detectors.base import Evidence
 from detectors.store import load_models
 from monitor.cascade import OVERLOAD
 from monitor.line_broker import WORKERS, messages, open_line_broker
@@ -29,6 +28,7 @@ from streams.worker import BatchLimits, run_worker
 
 CHILD = Path(__file__).with_name("separating_child.py")
 ROOT = Path(__file__).parents[2]
+COST_NS = 3_000_000_000
 DEATHS = ("separating:2", "separated:2", "written:2", "flushed:1")
 
 
@@ -93,23 +93,16 @@ def test_killed_within_the_stage_nothing_is_lost(line: Line, folder: Path, tmp_p
     calm.close()
 
 
-class SlowStage:
-    """Separation that takes `cost_s` of a clock's time for a context, as on a machine that is too small."""
-
-    def __init__(self, stage: MaskStage, clock: list[int], cost_s: float) -> None:
-        self.name = stage.name
-        self._stage, self._clock, self._cost_s = stage, clock, cost_s
-
-    def __call__(self, evidence: Evidence) -> Mapping[str, Evidence]:
-        self._clock[0] += round(1e9 * self._cost_s * len(evidence))
-        return self._stage(evidence)
-
-
 def test_overload_sheds_separation_and_no_window(line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A window a second comes, separating one takes 3 s: the worker keeps up, counts what it skips, and scores all."""
     clock = [0]
-    restore = MaskStage.restore
-    monkeypatch.setattr(MaskStage, "restore", lambda state: SlowStage(restore(state), clock, 3.0))
+    share = MaskStage.share
+
+    def slow(self: MaskStage, log_mel: Tensor) -> Tensor:
+        clock[0] += COST_NS * len(log_mel)
+        return share(self, log_mel)
+
+    monkeypatch.setattr(MaskStage, "share", slow)
     broker = opened(line, tmp_path / "slow")
     chained = line.model_copy(update={"chain": EVERY})
     pipeline = Pipeline(chained, {"fan": load_models(line.models / "fan")}, broker, clock_ns=lambda: clock[0])
@@ -138,4 +131,4 @@ def test_overload_sheds_separation_and_no_window(line: Line, tmp_path: Path, mon
         for mic in ("fan-a", "fan-b")
     )
     assert counted == len(shed)
-    assert max(behind_s) < EVERY.overload_s + 4 * 3.0 + 2 * WINDOW_NS / 1e9
+    assert max(behind_s) < EVERY.overload_s + (4 * COST_NS + 2 * WINDOW_NS) / 1e9
