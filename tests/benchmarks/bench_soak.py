@@ -31,7 +31,7 @@ from soakline import Soak, build  # noqa: E402  # helpers of the tests, found by
 from soakrun import Found, Soaking  # noqa: E402  # the same
 
 PAGE = ROOT / "docs" / "benchmarks"
-WARM_SHARE = 1 / 12  # of the event time after the last restart of a process: not looked at for its slope
+WARM_SHARE = 1 / 4  # of the event time: until then results and history fill up to their retention, and caches fill
 BLOCKS = 20  # neighbouring samples are alike: the slope is fitted through the means of so many blocks
 T_95 = 2.101  # Student's t for BLOCKS - 2
 
@@ -70,6 +70,7 @@ def summary(found: Found) -> dict[str, Any]:
     samples = found.samples
     return {
         "seconds": found.seconds,
+        "waited_s": found.waited_s,
         "event_h": found.event_h,
         "visits": found.visits,
         "windows_per_s": found.counts["accepted"] / found.seconds,
@@ -92,16 +93,16 @@ def process(samples: list[dict[str, Any]], name: str) -> dict[str, Any]:
     """Memory, descriptors and threads of the last incarnation of a process, once it was warm."""
     alive = [one for one in samples if name in one]
     same = [one for one in alive if one[name]["pid"] == alive[-1][name]["pid"]]
-    begins = same[0]["event_h"] + WARM_SHARE * (same[-1]["event_h"] - same[0]["event_h"])
+    begins = max(same[0]["event_h"], WARM_SHARE * same[-1]["event_h"])
     warm = [one for one in same if one["event_h"] >= begins]
     hours = np.array([one["event_h"] for one in warm])
-    rss = np.array([one[name]["rss_mb"] for one in warm])
+    anon = np.array([one[name]["anon_mb"] for one in warm])
     windows = np.array([one["accepted"] for one in warm])
-    per_hour, error = slope(hours, rss)
-    part = max(1, len(warm) // 4)
+    per_hour, error = slope(hours, anon)
+    part = max(1, len(warm) // 3)  # of the three quarters that are left
     counts = {
         what: {
-            "first_quarter": [min(values[:part]), max(values[:part])],
+            "second_quarter": [min(values[:part]), max(values[:part])],
             "last_quarter": [min(values[-part:]), max(values[-part:])],
         }
         for what in ("fds", "threads")
@@ -110,7 +111,12 @@ def process(samples: list[dict[str, Any]], name: str) -> dict[str, Any]:
     return {
         "from_event_h": float(hours[0]),
         "samples": len(warm),
-        "rss_mb": {"first": float(rss[0]), "last": float(rss[-1]), "peak": max(o[name]["rss_mb"] for o in alive)},
+        "anon_mb": {
+            "second_quarter": float(np.median(anon[:part])),
+            "last_quarter": float(np.median(anon[-part:])),
+            "peak": max(one[name]["anon_mb"] for one in alive),
+        },
+        "file_mb": warm[-1][name]["file_mb"],
         "slope_mb_per_event_h": per_hour,
         "slope_95": error,
         "slope_mb_per_100000_windows": per_hour * float(hours[-1] - hours[0]) / (windows[-1] - windows[0]) * 1e5,
@@ -185,14 +191,15 @@ def section(title: str, part: dict[str, Any] | None, text: str) -> str:
         results_h=soak["results_s"] / 3600,
         history_h=soak["history_days"] * 24,
     )
+    waited = f" (of this the feeder waited {part['waited_s'] / part['seconds']:.0%} for the line)"
     planned_h, event_h = 24.0 if soak["simulated"] else 1 / 6, part["event_h"]
     cut = "" if event_h > 0.999 * planned_h else f" **not the {planned_h:.2g} h that a whole soak takes,**"
     before, after = part["load_average"]
     how = f"""{said}
 
 {soak["mics"]} microphones, {event_h:.3g} h of event time,{cut} {part["counts"]["accepted"]:,} windows in
-{part["seconds"] / 60:.1f} minutes ({part["windows_per_s"]:.0f} windows/s), begun {part["began"]}, load average
-{before:.1f} before and {after:.1f} after; {part["visits"]} visits to all pages."""
+{part["seconds"] / 60:.1f} minutes{waited if soak["simulated"] else ""}, {part["windows_per_s"]:.0f} windows/s,
+begun {part["began"]}, load average {before:.1f} before and {after:.1f} after; {part["visits"]} visits to all pages."""
     return "\n\n".join([f"## {title}", how, accounts(part), tables(part)])
 
 
@@ -225,10 +232,10 @@ within {delay["p99_9"]:.2f} s, worst {delay["max"]:.2f} s; {100 * delay["within_
 def tables(part: dict[str, Any]) -> str:
     rows = []
     for name, one in part["processes"].items():
-        rss, fds, threads = one["rss_mb"], one["fds"], one["threads"]
+        anon, fds, threads = one["anon_mb"], one["fds"], one["threads"]
         rows.append(
-            f"| {name} | {rss['first']:.1f} | {rss['last']:.1f} | {rss['peak']:.1f} |"
-            f" {one['slope_mb_per_event_h']:+.3f} ± {one['slope_95']:.3f} |"
+            f"| {name} | {anon['second_quarter']:.1f} | {anon['last_quarter']:.1f} | {anon['peak']:.1f} |"
+            f" {one['file_mb']:.1f} | {one['slope_mb_per_event_h']:+.3f} ± {one['slope_95']:.3f} |"
             f" {one['slope_mb_per_100000_windows']:+.1f} | {_span(fds)} | {_span(threads)} |"
         )
     disks = "\n".join(
@@ -236,12 +243,14 @@ def tables(part: dict[str, Any]) -> str:
         for name, one in part["disk_mb"].items()
     )
     kept = ", ".join(f"{count:,} {name}" for name, count in part["tables"].items())
-    return f"""| process | RSS warm, MB | at the end | peak | slope, MB per event hour (95 %) | per 100,000 windows \
-| descriptors, first and last quarter | threads |
-|---|---:|---:|---:|---:|---:|---|---|
+    return f"""| process | own memory, MB, second quarter | last quarter | ever | files in memory | slope, MB per \
+event hour (95 %) | per 100,000 windows | descriptors, second and last quarter | threads |
+|---|---:|---:|---:|---:|---:|---:|---|---|
 {chr(10).join(rows)}
 
-The slope is least squares through {BLOCKS} block means, after the first {WARM_SHARE:.0%} of a process's time.
+Own memory is what is anonymous (RssAnon), medians; files in memory are code and logs, which the system may drop. The
+first quarter is left out: until then results and history fill up to their retention. The slope is least squares through
+{BLOCKS} block means.
 
 | on disk, largest, MB | second quarter | last quarter | ever |
 |---|---:|---:|---:|
@@ -254,8 +263,14 @@ the end: {kept}."""
 def _span(counts: dict[str, list[int]]) -> str:
     return " → ".join(
         f"{low}" if low == high else f"{low} to {high}"
-        for low, high in (counts["first_quarter"], counts["last_quarter"])
+        for low, high in (counts["second_quarter"], counts["last_quarter"])
     )
+
+
+def parts(stored: Path) -> dict[str, Any]:
+    """What earlier runs found; a part of which anonymous memory was not asked is left out."""
+    found: dict[str, Any] = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
+    return {name: one for name, one in found.items() if name == "machine" or "anon_mb" in one["processes"]["monitor"]}
 
 
 def main() -> None:
@@ -272,15 +287,14 @@ def main() -> None:
     )  # of the children
     stored = chosen.out / "soak.json"
     wanted = (
-        ("day", chosen.hours, day(chosen.hours, chosen.mics), 8.0),
+        ("day", chosen.hours, day(chosen.hours, chosen.mics), 4.0),
         ("full", chosen.minutes, full_rate(chosen.minutes, chosen.mics), 5.0),
     )
     for name, much, soak, every_s in wanted:
         if much:
             with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
                 part = soaked(soak, Path(folder), every_s, 60 * chosen.longest)
-            # read now: another run may have written the other part meanwhile
-            found: dict[str, Any] = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
+            found = parts(stored)  # read now: another run may have written the other part meanwhile
             found["machine"] = f"{platform.machine()}, Python {platform.python_version()}, torch {version('torch')}"
             found[name] = part
             stored.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

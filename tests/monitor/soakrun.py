@@ -56,6 +56,7 @@ class Found:
     repeated: int = 0
     never_accepted: int = 0
     seconds: float = 0.0
+    waited_s: float = 0.0  # of them, for the line: more of its windows waited than may
     event_h: float = 0.0
     delays_s: list[float] = field(default_factory=list)
     tables: dict[str, int] = field(default_factory=dict)
@@ -163,7 +164,9 @@ class Soaking:
                 self._housekeeping(at_s, tick=not outage)
             self.found.event_h = (number + 1) * soak.period_s / 3600
             if not outage and soak.simulated:
+                began = time.perf_counter()
                 self._until(self._kept_up, "the backlog")
+                self.found.waited_s += time.perf_counter() - began
                 if time.monotonic() > ends_s:
                     return
 
@@ -272,6 +275,7 @@ class Soaking:
             "alarms": data / "alarms.sqlite",
             "rings": data / "evidence" / "rings",
             "clips": data / "evidence" / "clips",
+            "shown": data / "evidence" / "shown",
             "healthy": data / "evidence" / "healthy",
         }
 
@@ -372,9 +376,17 @@ class Visitor:
 
 
 def _process(pid: int) -> dict[str, float]:
+    """Anonymous memory is the process's own; the rest is files (code, logs of SQLite), which the system may drop."""
     one = psutil.Process(pid)
     with one.oneshot():
-        return {"rss_mb": one.memory_info().rss / 1e6, "fds": one.num_fds(), "threads": one.num_threads(), "pid": pid}
+        memory = one.memory_info()
+        return {
+            "anon_mb": (memory.rss - memory.shared) / 1e6,
+            "file_mb": memory.shared / 1e6,
+            "fds": one.num_fds(),
+            "threads": one.num_threads(),
+            "pid": pid,
+        }
 
 
 def _used(path: Path) -> int:
