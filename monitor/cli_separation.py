@@ -28,13 +28,19 @@ def separate(
         list[Path] | None, typer.Option("--background", help="A recording without it (repeat it).", metavar="REC")
     ] = None,
     method: Annotated[
-        str, typer.Option("--method", help="fast | sds | wiener | nmf | spectral-gating | mixture")
+        str, typer.Option("--method", help="fast | ex-diff | sds | wiener | nmf | spectral-gating | mixture")
     ] = "fast",
+    nfe: Annotated[
+        int | None, typer.Option("--nfe", min=1, help="Evaluations of ex-diff's network: 1, 2, 4, 30.", metavar="N")
+    ] = None,
+    unmasked: Annotated[
+        bool, typer.Option("--unmasked", help="With ex-diff: write its own answer too, before it became a mask.")
+    ] = False,
     channel: Annotated[int, typer.Option("--channel", min=0, help="Channel of a file that has several.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Pull one sound out of a recording: what was asked for, and the rest; they add up to the recording."""
-    if not prompt and not enrol and method in ("fast", "sds"):
+    if not prompt and not enrol and method in ("fast", "sds", "ex-diff"):
         raise typer.BadParameter("say what to pull out: --prompt, --enrol, or both", param_hint="--prompt")
     from monitor.separate import separate_file
 
@@ -45,6 +51,8 @@ def separate(
         enrol=enrol or (),
         background=background or (),
         method=method,
+        nfe=nfe,
+        unmasked=unmasked,
         channel=channel,
         quiet=as_json,
     )

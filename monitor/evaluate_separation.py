@@ -26,7 +26,7 @@ from monitor.console import say, table
 from monitor.errors import WorkFailed
 from monitor.manifest import Manifest, Row, read_manifest
 from sds_engine.dsp import si_sdr
-from sds_engine.separation.base import Query, QueryError, Separator
+from sds_engine.separation.base import Enhancer, Query, QueryError, Separator
 from sds_engine.separation.extractor import WeightsError
 from sds_engine.separation.grid import RATE
 from sds_engine.separation.lineup import METHODS, ORACLE, MethodError, separator_named
@@ -49,10 +49,14 @@ class Item:
 
 @dataclass(frozen=True, eq=False)
 class Gains:
-    """One method's figures per test file [file]: SI-SDR in and out, in dB; the seconds it took, and those of sound."""
+    """One method's figures per test file [file]: SI-SDR in and out, in dB; the seconds it took, and those of sound.
+
+    unmasked: SI-SDR of the answer before it became a mask on the mixture, where the method has one.
+    """
 
     before: NDArray[np.float64]
     after: NDArray[np.float64]
+    unmasked: NDArray[np.float64] | None
     recording: NDArray[np.str_]
     nfe: int
     seconds: float
@@ -60,33 +64,42 @@ class Gains:
 
 
 def evaluate_separation(
-    manifest_path: Path, out: Path, *, methods: Sequence[str] = (), limit: int = 0, seed: int = 0, quiet: bool = False
+    manifest_path: Path,
+    out: Path,
+    *,
+    methods: Sequence[str] = (),
+    limit: int = 0,
+    seed: int = 0,
+    quiet: bool = False,
+    extra: Mapping[str, Separator] | None = None,
 ) -> dict[str, Any]:
     """Write report.json into `out` and return it. `limit` test files at most, evenly taken; 0: all.
 
-    Without `methods`, all that there are. Raises ManifestError, and WorkFailed for a method that is not there or files
-    without references.
+    Without `methods`, all that there are; `extra` are methods of one's own besides, by name. Raises ManifestError, and
+    WorkFailed for a method that is not there or files without references.
     """
     chosen = _methods(methods or tuple(METHODS), strict=bool(methods))
+    ready = {**chosen.ready, **(extra or {})}
     manifest = read_manifest(manifest_path)
     items = _items(manifest, limit)
     notes = [f"{name}: {why}" for name, why in chosen.missing.items()]
     found: dict[str, Gains] = {}
     with console_progress("separate", quiet=quiet) as step:
-        for name in step(list(chosen.ready)):
+        for name in step(list(ready)):
             try:
-                found[name] = _run(chosen.ready[name], items)
+                found[name] = _run(ready[name], items)
             except QueryError as error:
                 notes.append(f"{name}: {error}")
     report: dict[str, Any] = {
         "protocol": {"seed": seed, "rate": RATE, "files": len(items), "manifest": str(manifest_path), "notes": notes},
         "methods": {name: _figures(gains, seed) for name, gains in found.items()},
+        "paired": _paired(found, seed),
         "oracle": {ORACLE: _figures(_run(separator_named(ORACLE), items), seed)},
         "swapped_prompt": {},
         "swapped_enrolment": {},
     }
     if "extractor" in found:
-        extractor = chosen.ready["extractor"]
+        extractor = ready["extractor"]
         report["swapped_prompt"] = _swapped_prompt(extractor, items, seed, notes)
         report["swapped_enrolment"] = _swapped_enrolment(extractor, items, found["extractor"], seed, notes)
     out.mkdir(parents=True, exist_ok=True)
@@ -166,18 +179,24 @@ def _embedded(prompt: str) -> Tensor | None:
 
 
 def _run(method: Separator, items: Sequence[Item], change: Callable[[Item], Query] | None = None) -> Gains:
-    before, after = [], []
+    before, after, unmasked = [], [], []
     seconds = 0.0
     for item in items:
         query = replace(change(item) if change else item.query, reference=_oracle_only(method, item))
         started = time.perf_counter()
-        target = method(item.mix[None], query).target
+        if isinstance(method, Enhancer):
+            enhanced = method.enhance(item.mix[None], query)
+            found, own = enhanced.separated, enhanced.unmasked
+        else:
+            found, own = method(item.mix[None], query), None
         seconds += time.perf_counter() - started
         before.append(float(si_sdr(item.mix, item.reference)))
-        after.append(max(-100.0, float(si_sdr(target[0], item.reference))))  # silence would be minus infinity
+        after.append(_si_sdr(found.target, item))
+        unmasked += [] if own is None else [_si_sdr(own, item)]
     return Gains(
         before=np.array(before),
         after=np.array(after),
+        unmasked=np.array(unmasked) if unmasked else None,
         recording=np.array([item.row.recording for item in items], dtype=np.str_),
         nfe=method.nfe,
         seconds=seconds,
@@ -185,11 +204,16 @@ def _run(method: Separator, items: Sequence[Item], change: Callable[[Item], Quer
     )
 
 
+def _si_sdr(target: Tensor, item: Item) -> float:
+    return max(-100.0, float(si_sdr(target[0], item.reference)))  # silence would be minus infinity
+
+
 def _oracle_only(method: Separator, item: Item) -> Tensor | None:
     return item.reference[None] if method.name == ORACLE else None
 
 
 def _figures(gains: Gains, seed: int) -> dict[str, Any]:
+    own = None if gains.unmasked is None else gains.unmasked - gains.before
     return {
         "si_sdr_in": float(gains.before.mean()),
         "si_sdr_out": float(gains.after.mean()),
@@ -198,6 +222,20 @@ def _figures(gains: Gains, seed: int) -> dict[str, Any]:
         "nfe": gains.nfe,
         "rtf": gains.seconds / gains.sound_s,
         "files": len(gains.before),
+        **({} if own is None else {"unmasked_si_sdri": float(own.mean())}),
+        **({} if own is None else {"unmasked_si_sdri_ci": mean_interval(own, gains.recording, seed)}),
+    }
+
+
+def _paired(found: Mapping[str, Gains], seed: int) -> dict[str, Any]:
+    """What each method gains over the extractor, file by file, in dB."""
+    base = found.get("extractor")
+    if base is None:
+        return {}
+    over = {name: one.after - base.after for name, one in found.items() if name != "extractor"}
+    return {
+        name: {"over_extractor_db": float(more.mean()), "ci": mean_interval(more, base.recording, seed)}
+        for name, more in over.items()
     }
 
 

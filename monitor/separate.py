@@ -12,7 +12,7 @@ from torch import Tensor
 
 from monitor.console import say
 from monitor.errors import WorkFailed
-from sds_engine.separation.base import Query, QueryError, Separator
+from sds_engine.separation.base import Enhancer, Query, QueryError, Separator
 from sds_engine.separation.extractor import WeightsError
 from sds_engine.separation.grid import RATE, Separated
 from sds_engine.separation.lineup import MethodError, separator_named
@@ -31,15 +31,20 @@ def separate_file(
     enrol: Sequence[Path] = (),
     background: Sequence[Path] = (),
     method: str = "fast",
+    nfe: int | None = None,
+    unmasked: bool = False,
     channel: int = 0,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Write `NAME-target.wav`, `NAME-residual.wav` and `NAME-separated.json` into `out`; returns what the last says.
 
-    16 kHz, mono. Target and residual add up to `scale` times the mixture, 16-bit rounding apart. Raises WorkFailed for
-    a method that is not there and for a query that says too little.
+    16 kHz, mono. Target and residual add up to `scale` times the mixture, 16-bit rounding apart. `nfe` and `unmasked`
+    are for Ex-Diff: how many evaluations, and whether to write its own answer too, as `NAME-unmasked.wav`. Raises
+    WorkFailed for a method that is not there and for a query that says too little.
     """
-    separator = _separator(method)
+    separator = _separator(method, nfe)
+    if unmasked and not isinstance(separator, Enhancer):
+        raise WorkFailed(f"--unmasked: method {separator.name} has no answer but the mask's; it goes with ex-diff")
     mix = torch.from_numpy(read_clip(source, rate=RATE, channel=channel))
     query = Query(
         tuple(torch.from_numpy(read_clip(path, rate=RATE)) for path in enrol),
@@ -48,17 +53,23 @@ def separate_file(
     )
     try:
         found = in_pieces(separator, mix, query)
+        own = in_pieces(_Unmasked(separator), mix, query) if isinstance(separator, Enhancer) and unmasked else None
     except QueryError as error:
         raise WorkFailed(str(error)) from error
     out.mkdir(parents=True, exist_ok=True)
     files = {"target": out / f"{source.stem}-target.wav", "residual": out / f"{source.stem}-residual.wav"}
+    if own is not None:
+        files["unmasked"] = out / f"{source.stem}-unmasked.wav"
     peak = max(float(found.target.abs().max()), float(found.residual.abs().max()))
     scale = min(1.0, 1.0 / peak) if peak else 1.0  # a part may reach beyond full scale where the mixture does not
     write_wav(files["target"], scale * found.target[0].numpy(), RATE)
     write_wav(files["residual"], scale * found.residual[0].numpy(), RATE)
+    if own is not None:
+        write_wav(files["unmasked"], scale * own.target[0].clamp(-1.0 / scale, 1.0 / scale).numpy(), RATE)
     said = {
         "source": str(source),
         "method": separator.name,
+        "nfe": separator.nfe,
         "prompt": prompt,
         "enrolment": [str(path) for path in enrol],
         "seconds": len(mix) / RATE,
@@ -72,13 +83,24 @@ def separate_file(
     return said
 
 
-def _separator(method: str) -> Separator:
+class _Unmasked:
+    """A method's own answer in the place of the masked one."""
+
+    def __init__(self, method: Enhancer) -> None:
+        self.name, self.nfe, self._method = "unmasked", 0, method
+
+    def __call__(self, mix: Tensor, query: Query) -> Separated:
+        found = self._method.enhance(mix, query)
+        return Separated(found.unmasked, mix - found.unmasked, found.separated.mask)
+
+
+def _separator(method: str, nfe: int | None = None) -> Separator:
     if method == "sds":
         raise WorkFailed(
             "--method sds is not there yet; use fast, or evaluate-separation's wiener, nmf, spectral-gating"
         )
     try:
-        return separator_named(FAST if method == "fast" else method)
+        return separator_named(FAST if method == "fast" else method, nfe=nfe)
     except (MethodError, WeightsError) as error:
         raise WorkFailed(f"--method: {error}") from error
 

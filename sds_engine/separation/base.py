@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -28,6 +28,20 @@ class QueryError(ValueError):
     """A method cannot answer this query; the text says what it needs."""
 
 
+@dataclass(frozen=True, slots=True)
+class Enhanced:
+    """What a method with a voice of its own made of mixtures.
+
+    separated: for scoring, a mask on the mixture; unmasked [batch, time]: the network's own answer, for listening,
+    which may hold what the mixture has not; confidence [batch, band, frame] in 0..1: how much of the target's expected
+    power there is known, the rest being the posterior's spread.
+    """
+
+    separated: Separated
+    unmasked: Tensor
+    confidence: Tensor
+
+
 class Separator(Protocol):
     """One method of separation. `nfe` is how many network evaluations a mixture costs."""
 
@@ -39,3 +53,11 @@ class Separator(Protocol):
 
         Raises QueryError where the query lacks what the method needs, ValueError for sound that is not [batch, time].
         """
+
+
+@runtime_checkable
+class Enhancer(Protocol):
+    """A separator whose own answer can be had too."""
+
+    def enhance(self, mix: Tensor, query: Query) -> Enhanced:
+        """As the separator, with the unmasked answer and the confidence."""

@@ -1,15 +1,25 @@
-"""The methods of separation by name, and which names answer that they are not there yet."""
+"""The methods of separation by name, and which names answer that they are not there."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from sds_engine.separation.base import Separator
 from sds_engine.separation.classical import IdealRatioMask, Mixture, SpectralGating, Wiener
 from sds_engine.separation.nmf import Nmf
 
 ORACLE = IdealRatioMask.name
-EXDIFF = ("exdiff-1", "exdiff-2", "exdiff-4", "exdiff-30", "exdiff-no-latents", "mixture-diffusion")
+EX_DIFF = "ex-diff"
+CONTROLS = {
+    "exdiff-no-latents": "none",
+    "mixture-diffusion": "mixture-only",
+    "exdiff-joint": "joint",
+    "exdiff-shuffled": "latents",
+}
+_MEASURED = (1, 2, 4, 30)
+EXDIFF = (EX_DIFF, *(f"exdiff-{nfe}" for nfe in _MEASURED), *CONTROLS)
 
 
 class MethodError(ValueError):
@@ -28,19 +38,49 @@ METHODS: Mapping[str, Callable[[], Separator]] = {
     "spectral-gating": SpectralGating,
     "nmf": Nmf,
     "extractor": _extractor,
+    EX_DIFF: lambda: ex_diff(EX_DIFF),
 }
 
 
-def separator_named(name: str) -> Separator:
-    """The method of that name, ready. Raises MethodError for one that there is not, WeightsError for lost weights."""
+def separator_named(name: str, *, nfe: int | None = None) -> Separator:
+    """The method of that name, ready; `nfe` evaluations where it is one of Ex-Diff's.
+
+    Raises MethodError for one that there is not, WeightsError for lost weights.
+    """
     if name == ORACLE:
         return IdealRatioMask()
-    if name in EXDIFF:
-        raise MethodError(f"{name} is not trained yet: no weights of Ex-Diff are shipped; allowed is {_allowed()}")
+    if re.fullmatch(r"exdiff-[0-9]+", name) or name in EXDIFF:
+        return ex_diff(name, nfe=nfe)
     if name not in METHODS:
         raise MethodError(f"method is {name!r}, allowed is {_allowed()}")
+    if nfe is not None:
+        raise MethodError(f"method {name} takes no number of evaluations; --nfe goes with {EX_DIFF}")
     return METHODS[name]()
 
 
+def ex_diff(
+    name: str = EX_DIFF, *, nfe: int | None = None, weights: Path | None = None, extractor: Path | None = None
+) -> Separator:
+    """Ex-Diff, `exdiff-N` with N evaluations, or one of its controls; `weights` is a folder other than the shipped one.
+
+    The controls are comparisons, and not shipped. Raises MethodError for them where `weights` has none.
+    """
+    from sds_engine.separation.exdiff.separator import NFE, ExDiff, load_exdiff
+    from sds_engine.separation.extractor import WEIGHTS, WeightsError
+
+    said = re.fullmatch(r"exdiff-([0-9]+)", name)
+    count = int(said.group(1)) if said else nfe or NFE
+    if count < 1 or (said and nfe not in (None, count)):
+        raise MethodError(f"method is {name!r} with {nfe} evaluations, allowed is 1 or more, said once")
+    variant = CONTROLS.get(name, "latents")
+    try:
+        model, _ = load_exdiff(weights or WEIGHTS, variant, extractor=extractor)
+    except WeightsError as error:
+        if weights is None and variant != "latents":
+            raise MethodError(f"{name} is a comparison that is not shipped: {error}") from error
+        raise
+    return ExDiff(model, nfe=count, shuffled=name == "exdiff-shuffled", name=name)
+
+
 def _allowed() -> str:
-    return ", ".join(METHODS)
+    return ", ".join([*METHODS, "exdiff-N for N evaluations of Ex-Diff"])

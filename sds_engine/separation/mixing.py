@@ -20,7 +20,7 @@ from sds_engine.physics.wander import generator as numpy_generator
 from sds_engine.separation.grid import BINS, RATE, analyse, log_mel, mel_bands, power
 from sds_engine.separation.network import TEXT, QueryInput, enrolment_statistics
 from sds_engine.separation.pool import Source, coloured_noise
-from sds_engine.separation.standins import random_gains, with_stand_ins
+from sds_engine.separation.standins import random_gains, unrest, with_stand_ins
 
 SEGMENT = 4 * RATE
 LENGTHS = ((2 * RATE, 2.0), (4 * RATE, 1.0), (10 * RATE, 0.4))  # samples of an example, and how many to SEGMENT's one
@@ -148,6 +148,7 @@ def _parts(target: Tensor, others: Tensor, enrolment: Tensor, text: Tensor, gene
     common = torch.where(uniform(0, 1) < 0.6, random_gains(count, generator, tilt_db=10.0), torch.ones(count, BINS))
     target, changes = with_stand_ins(target * level, STAND_INS, generator)
     wanted = analyse(target) * (common * changes)[:, :, None]
+    wanted = torch.where(uniform(0, 1)[:, :, None] < 0.8, wanted * unrest(count, wanted.shape[-1], generator), wanted)
     rest = analyse(others / others.square().mean(1, keepdim=True).sqrt().clamp_min(1e-6))
     asked = power(analyse(enrolment * level * 10.0 ** (off_db / 20.0))) * common[:, :, None].square()
     drift = torch.where(uniform(0, 1) < 0.7, random_gains(count, generator, tilt_db=2.0, bump_db=4.0), 1.0)

@@ -11,6 +11,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from sds_engine.separation.grid import BINS, RATE
 
@@ -30,6 +31,25 @@ def random_gains(batch: int, generator: torch.Generator, *, tilt_db: float = 6.0
         height = _uniform(generator, -bump_db, bump_db, batch, 1)
         gain = gain + height * torch.exp(-0.5 * ((octave - centre) / width) ** 2)
     return 10.0 ** (gain / 20.0)
+
+
+def unrest(batch: int, frames: int, generator: torch.Generator, *, spread_db: float = 2.5) -> Tensor:
+    """Amplitude gains [batch, bin, frame] of a machine that does not run quite as it did when it was recorded.
+
+    A slow random field over twelve places on a scale of octaves and one point in 0.8 s, of a third of the spread, and
+    a profile over 40 places that stays for the whole of an example. On real fans bands differ by 1.5 to 5 dB between
+    recordings, and by 1.5 to 2 dB between halves of seconds.
+    """
+    stays = torch.randn(batch, 1, 40, 1, generator=generator) * spread_db
+    moves = torch.randn(batch, 1, 12, max(2, frames // 25), generator=generator) * spread_db / 3.0
+    gain_db = sum(
+        functional.interpolate(field, size=(BINS, frames), mode="bilinear", align_corners=True)[:, 0]
+        for field in (stays, moves)
+    )
+    place = torch.log2(1.0 + torch.arange(BINS) / 16.0)  # linear below 250 Hz, octaves above
+    nearest = (place / place[-1] * (BINS - 1)).round().long()
+    gains: Tensor = 10.0 ** (gain_db[:, nearest] / 20.0)
+    return gains
 
 
 def modulated(sound: Tensor, generator: torch.Generator) -> Tensor:

@@ -68,7 +68,7 @@ def test_the_report_is_as_designed(manifest: Path, tmp_path: Path) -> None:
     """Every method has its figures, the oracle is the best, the mixture gains nothing, and JSON holds them all."""
     report = evaluate_separation(manifest, tmp_path / "out", methods=["mixture", "wiener", "nmf"], quiet=True)
     assert json.loads((tmp_path / "out" / "report.json").read_text("utf-8")) == report
-    assert set(report) == {"protocol", "methods", "oracle", "swapped_prompt", "swapped_enrolment"}
+    assert set(report) == {"protocol", "methods", "paired", "oracle", "swapped_prompt", "swapped_enrolment"}
     for one in (*report["methods"].values(), *report["oracle"].values()):
         assert {"si_sdr_in", "si_sdr_out", "si_sdri", "si_sdri_ci", "nfe", "rtf"} <= set(one)
         assert one["si_sdri"] == pytest.approx(one["si_sdr_out"] - one["si_sdr_in"])
@@ -82,7 +82,7 @@ def test_limits_and_mistakes(manifest: Path, tmp_path: Path) -> None:
     """--limit takes fewer files; unknown methods, Ex-Diff and manifests without references are clear errors."""
     report = evaluate_separation(manifest, tmp_path / "out", methods=["mixture"], limit=2, quiet=True)
     assert report["methods"]["mixture"]["files"] == 2
-    for name, text in (("magic", "allowed is"), ("exdiff-1", "not trained yet")):
+    for name, text in (("magic", "allowed is"), ("mixture-diffusion", "not shipped")):
         with pytest.raises(WorkFailed, match=text):
             evaluate_separation(manifest, tmp_path / "out", methods=[name], quiet=True)
     bare = tmp_path / "bare.csv"
@@ -119,7 +119,7 @@ def test_separate_says_what_it_needs(manifest: Path, tmp_path: Path) -> None:
     """No query is wrong use; methods that are not there are told; so is a query that a method cannot answer."""
     source = manifest.parent / "fan/mix0.wav"
     assert CliRunner().invoke(app, ["separate", str(source), "--out", str(tmp_path)]).exit_code == 2
-    for method, text in (("sds", "not there yet"), ("exdiff-4", "not trained yet"), ("wiener", "--enrol")):
+    for method, text in (("sds", "not there yet"), ("mixture-diffusion", "not shipped"), ("wiener", "--enrol")):
         with pytest.raises(WorkFailed, match=text):
             separate_file(source, tmp_path, method=method, quiet=True)
 

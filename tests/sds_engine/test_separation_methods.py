@@ -10,9 +10,12 @@ from detectors.frontend import FrontEnd, mel_matrix
 from sds_engine.dsp import si_sdr
 from sds_engine.separation.base import Query, QueryError, Separator
 from sds_engine.separation.classical import IdealRatioMask, Mixture, SpectralGating, Wiener
+from sds_engine.separation.exdiff.model import ExDiffModel
+from sds_engine.separation.exdiff.network import ExDiffSize
+from sds_engine.separation.exdiff.separator import ExDiff
 from sds_engine.separation.extractor import Extractor
 from sds_engine.separation.grid import HOP, N_FFT, RATE, analyse, apply_mask, mel_bands, mel_to_bins, synthesise
-from sds_engine.separation.lineup import EXDIFF, METHODS, MethodError, separator_named
+from sds_engine.separation.lineup import EX_DIFF, METHODS, MethodError, separator_named
 from sds_engine.separation.network import TEXT, MaskNet, NetSize
 from sds_engine.separation.nmf import Nmf, factorise
 
@@ -50,6 +53,9 @@ def make(name: str) -> Separator:
     if name == "extractor":
         torch.manual_seed(0)
         return Extractor(MaskNet(SMALL))
+    if name == EX_DIFF:
+        torch.manual_seed(0)
+        return ExDiff(ExDiffModel("none", MaskNet(SMALL), ExDiffSize(channels=16, dilations=(1, 2), query=8)), nfe=2)
     return separator_named(name)
 
 
@@ -154,13 +160,16 @@ def test_a_query_that_says_too_little_is_refused(method: Separator) -> None:
 
 
 def test_methods_that_do_not_exist_say_so() -> None:
-    """Ex-Diff's names answer that they are not trained yet, others list what there is; neither is listed."""
-    for name in EXDIFF:
-        assert name not in METHODS
-        with pytest.raises(MethodError, match="not trained yet"):
-            separator_named(name)
+    """Names that there are not list those that there are; comparisons say how they are trained; nfe is Ex-Diff's."""
     with pytest.raises(MethodError, match="wiener"):
         separator_named("magic")
+    with pytest.raises(MethodError, match=r"not shipped.*--variant mixture-only"):
+        separator_named("mixture-diffusion")
+    with pytest.raises(MethodError, match="takes no number of evaluations"):
+        separator_named("wiener", nfe=2)
+    for name, nfe in (("exdiff-0", None), ("exdiff-4", 2)):
+        with pytest.raises(MethodError, match="allowed is 1 or more"):
+            separator_named(name, nfe=nfe)
 
 
 def test_wrong_sound_is_refused() -> None:

@@ -57,7 +57,8 @@ def _three(cells: Tensor, dim: int) -> Tensor:
 @functools.lru_cache(maxsize=4)
 def cells_of_bands(device: torch.device) -> Tensor:
     """Weights [mel, cell]: what is known of mel bands, as cells."""
-    return pooled(mel_to_bins(torch.eye(MELS, device=device)[None])[0].T)
+    with torch.inference_mode(mode=False):  # what is kept must serve a training too
+        return pooled(mel_to_bins(torch.eye(MELS, device=device)[None])[0].T).clone()
 
 
 def detail_db(power: Tensor, cells: Tensor) -> Tensor:

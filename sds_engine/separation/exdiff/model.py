@@ -109,7 +109,7 @@ class ExDiffModel(nn.Module):
         return Seen(
             mixture=frames,
             power=cells,
-            unit=unit_power(cells),
+            unit=unit_power(cells) * (cells > 0.0),  # no noise beside a sound where there is none
             logit=torch.logit(guess),
             start=torch.ones_like(guess) if self.extractor is None else guess.detach(),
             level=scaled(decibels(cells)),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from sds_engine.separation.base import Query
+from sds_engine.separation.base import Enhanced, Query
 from sds_engine.separation.classical import mean_power
 from sds_engine.separation.exdiff.bridge import Noise, sample
 from sds_engine.separation.exdiff.cells import spread
@@ -21,20 +21,6 @@ from sds_engine.separation.grid import BINS, FLOOR, Separated, analyse, apply_ma
 from sds_engine.separation.network import MaskNet
 
 NFE = 1  # evaluations unless asked otherwise: more cost time and gain nothing in SI-SDR (docs/separation.md)
-
-
-@dataclass(frozen=True, slots=True)
-class Enhanced:
-    """What Ex-Diff made of mixtures.
-
-    separated: for scoring, a mask on the mixture; unmasked [batch, time]: the network's own answer, for listening,
-    which may hold what the mixture has not; confidence [batch, band, frame] in 0..1: how much of the target's expected
-    power there is known, the rest being the posterior's spread.
-    """
-
-    separated: Separated
-    unmasked: Tensor
-    confidence: Tensor
 
 
 class ExDiff:

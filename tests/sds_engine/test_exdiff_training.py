@@ -1,0 +1,182 @@
+"""How Ex-Diff is trained and kept: the loss is the plain squared error, trainings resume, weights are checked."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from sds_engine.separation.exdiff.bridge import SIGMA
+from sds_engine.separation.exdiff.cells import spread
+from sds_engine.separation.exdiff.mixing import Heard, heard
+from sds_engine.separation.exdiff.model import ExDiffModel, Variant, in_phase
+from sds_engine.separation.exdiff.network import ExDiffSize
+from sds_engine.separation.exdiff.separator import ExDiff, load_exdiff
+from sds_engine.separation.exdiff.train import advance, ship
+from sds_engine.separation.exdiff.training import answer, known_at, loss_of
+from sds_engine.separation.extractor import WeightsError
+from sds_engine.separation.grid import BINS, RATE, power
+from sds_engine.separation.mixing import Mixer
+from sds_engine.separation.network import TEXT, MaskNet, NetSize
+from sds_engine.separation.pool import SECONDS, Source, noise_source
+from sds_engine.separation.train import Training, begin, resume, save_checkpoint
+from sds_engine.separation.train import ship as ship_extractor
+
+GUIDE = NetSize(channels=192, dilations=(1,), query=8)
+SMALL = ExDiffSize(channels=16, dilations=(1, 2), query=8, heads=2, ask=(0,))
+
+
+def mixer() -> Mixer:
+    """A hum that may be asked for, and noise that may not."""
+    rng = np.random.default_rng(0)
+    t = np.arange(round(SECONDS * RATE)) / RATE
+    clips = np.stack([np.sin(2 * np.pi * 200 * (t + rng.uniform())) * 2**0.5 for _ in range(2)]).astype(np.float16)
+    sources = [Source("hum", ("hum",), clips, clips[:1]), noise_source(2, 0)]
+    return Mixer(sources, {"hum": torch.ones(TEXT) / TEXT**0.5}, seed=3)
+
+
+def fresh(variant: Variant = "latents") -> Training[ExDiffModel]:
+    """A small training; everything is the seed's."""
+    torch.manual_seed(0)
+    guide = None if variant == "mixture-only" else MaskNet(GUIDE)
+    return begin(ExDiffModel(variant, guide, SMALL))
+
+
+def test_every_variant_hears_the_same_mixtures() -> None:
+    """The same seed and step give the same mixtures, another step others; targets are a part of them."""
+    one, again, other = (heard(mixer(), step, 4) for step in (5, 5, 6))
+    assert torch.equal(one.mixture, again.mixture)
+    assert one.mixture.shape != other.mixture.shape or not torch.equal(one.mixture, other.mixture)
+    assert one.mixture.shape == one.target.shape
+    assert one.asked.power.shape == (len(one.mixture), BINS)
+
+
+def slow_error(model: ExDiffModel, examples: Heard, t: Tensor, known: Tensor) -> Tensor:
+    """|answer - S|^2 of fine cells, spectrum by spectrum, from the sampler's own `predict`."""
+    errors = []
+    seen = model.see(examples.mixture, examples.asked)
+    for row in range(len(t)):
+        at, on_the_way = float(t[row]), row - (len(t) - len(known))
+        state = at * seen.first()
+        if on_the_way >= 0:
+            state = state + torch.zeros_like(seen.mixture).index_copy(0, torch.tensor([row]), known[[on_the_way]])
+        found = model.predict(seen, state, at)[row]
+        errors.append(power(found - examples.target[row].T)[:, :256])
+    return torch.stack(errors)
+
+
+def test_the_loss_is_the_error_of_what_the_sampler_would_say() -> None:
+    """Six inner products give the squared error that the predicted spectrum has, at t = 1 and along the bridge."""
+    model = fresh().net.eval()
+    torch.nn.init.normal_(model.net.last.weight, std=0.1)
+    examples = heard(mixer(), 1, 4)
+    with torch.inference_mode():
+        answered = answer(model, examples, torch.Generator().manual_seed(7))
+        generator = torch.Generator().manual_seed(7)
+        ways = len(examples.mixture) - answered.alone
+        t = torch.ones(len(examples.mixture))
+        t[-ways:] = 0.02 + 0.98 * torch.rand(ways, generator=generator)
+        target = examples.target.transpose(1, 2).contiguous()
+        known = known_at(target[-ways:], answered.seen.unit[-ways:], t[-ways:], generator)
+        slow = slow_error(model, examples, t, known)
+    largest = answered.seen.power.amax(dim=(1, 2), keepdim=True)
+    assert float(((answered.error[..., :256] - slow) / largest).abs().max()) < 1e-4
+    assert ways >= 1
+    assert answered.alone >= ways
+
+
+def test_points_of_the_bridge_have_its_noise() -> None:
+    """What is known at t is (1 - t) S plus noise of sigma^2 t (1 - t) times the unit, in both parts."""
+    shape = (1, 400, BINS)
+    target, unit = torch.full(shape, 2.0 + 1.0j), torch.full((1, 400, 288), 0.09)
+    known = known_at(target, unit, torch.tensor([0.3]), torch.Generator().manual_seed(0))
+    noise = known - 0.7 * target
+    expected = (SIGMA**2 * 0.3 * 0.7 * spread(unit)[0, 0, 0]).item()
+    for part in (noise.real, noise.imag):
+        assert float(part.var()) == pytest.approx(expected, rel=0.02)
+        assert abs(float(part.mean())) < 0.01
+
+
+def test_training_lowers_the_loss_and_leaves_the_guide_alone() -> None:
+    """Thirty steps on one batch help; the frozen extractor stays, the joint one learns."""
+    variants: tuple[Variant, ...] = ("latents", "joint")
+    for variant in variants:
+        training = fresh(variant)
+        guide = training.net.extractor
+        assert guide is not None
+        before = guide.last.weight.detach().clone()
+        examples = heard(mixer(), 0, 4)
+        with torch.no_grad():
+            first = float(loss_of(training.net, examples, torch.Generator().manual_seed(0)))
+        for _ in range(30):
+            loss = loss_of(training.net, examples, torch.Generator().manual_seed(0))
+            loss.backward()  # type: ignore[no-untyped-call]  # torch ships it untyped
+            training.optimiser.step()
+            training.optimiser.zero_grad()
+        assert float(loss.detach()) < first - 0.05
+        assert torch.equal(guide.last.weight, before) == (variant == "latents")
+
+
+def test_a_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    """Two steps, a checkpoint and two more steps give the very weights of four steps in one go."""
+    straight, broken, again = fresh("none"), fresh("none"), fresh("none")
+    sound = mixer()
+    for training, steps in ((straight, 4), (broken, 2)):
+        for _ in range(steps):
+            advance(training, sound, 4, 100, 0)
+    save_checkpoint(broken, tmp_path / "checkpoint.safetensors")
+    resume(again, tmp_path / "checkpoint.safetensors")
+    for _ in range(2):
+        advance(again, sound, 4, 100, 0)
+    assert again.step == straight.step == 4
+    for key, value in straight.net.state_dict().items():
+        assert torch.equal(again.net.state_dict()[key], value), key
+
+
+def shipped(folder: Path, variant: Variant) -> Training[ExDiffModel]:
+    """An extractor and an Ex-Diff of that variant on disk, with the card that training writes."""
+    import json
+
+    training = fresh(variant)
+    torch.nn.init.normal_(training.net.net.last.weight, std=0.1)
+    training.mean = {key: value.clone() for key, value in training.net.state_dict().items()}
+    about: dict[str, object] = {"settings": {}, "extractor": {}}
+    if training.net.extractor is not None:
+        ship_extractor(begin(training.net.extractor), folder, [], {})
+        card = json.loads((folder / "extractor.json").read_text("utf-8"))
+        about["extractor"] = {"sha256": card["sha256"], "size": card["size"]}
+    ship(training, folder, [], about)
+    return training
+
+
+@pytest.mark.parametrize("variant", ["latents", "none", "mixture-only", "joint"])
+def test_weights_come_back(tmp_path: Path, variant: Variant) -> None:
+    """What was written is loaded and answers the same, half precision apart."""
+    training = shipped(tmp_path, variant)
+    model, card = load_exdiff(tmp_path, variant)
+    assert card["variant"] == variant
+    sound = heard(mixer(), 2, 4)
+    gains = []
+    with torch.inference_mode():
+        for one in (model, training.net.eval()):
+            seen = one.see(sound.mixture, sound.asked)
+            gains.append(in_phase(one.predict(seen, seen.first(), 1.0), seen))
+    assert torch.allclose(gains[0], gains[1], atol=0.02)
+
+
+def test_weights_are_checked(tmp_path: Path) -> None:
+    """Nothing there, a flipped byte and another extractor are errors that say what to do."""
+    with pytest.raises(WeightsError, match=r"exdiff\.train"):
+        load_exdiff(tmp_path)
+    shipped(tmp_path, "latents")
+    assert ExDiff(load_exdiff(tmp_path)[0], nfe=4).name == "exdiff-4"
+    torch.manual_seed(9)
+    ship_extractor(begin(MaskNet(GUIDE)), tmp_path, [], {})
+    with pytest.raises(WeightsError, match="another extractor"):
+        load_exdiff(tmp_path)
+    data = bytearray((tmp_path / "exdiff.safetensors").read_bytes())
+    data[-1] ^= 1
+    (tmp_path / "exdiff.safetensors").write_bytes(data)
+    with pytest.raises(WeightsError, match="SHA-256"):
+        load_exdiff(tmp_path)
