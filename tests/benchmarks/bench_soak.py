@@ -33,6 +33,7 @@ from soakrun import Found, Soaking  # noqa: E402  # the same
 PAGE = ROOT / "docs" / "benchmarks"
 WARM_SHARE = 1 / 4  # of the event time: until then results and history fill up to their retention, and caches fill
 BLOCKS = 20  # neighbouring samples are alike: the slope is fitted through the means of so many blocks
+KEPT = 120  # samples in soak.json, about: every so many of them
 T_95 = 2.101  # Student's t for BLOCKS - 2
 
 
@@ -85,8 +86,18 @@ def summary(found: Found) -> dict[str, Any]:
         "processes": {name: process(samples, name) for name in ("monitor", "worker")},
         "disk_mb": {name: disk(samples, name) for name in samples[-1]["disk_mb"]},
         "delay_s": delays(found.delays_s),
-        "samples": [{**one, "wall_s": round(one["wall_s"] - samples[0]["wall_s"], 1)} for one in samples],
+        "samples": [_short(one, samples[0]["wall_s"]) for one in samples[:: 1 + len(samples) // KEPT]],
     }
+
+
+def _short(sample: dict[str, Any], began_s: float) -> dict[str, Any]:
+    """A sample as it is kept: wall time from the begin, two decimals."""
+    parts = {
+        name: {what: round(value, 2) for what, value in one.items()}
+        for name, one in sample.items()
+        if isinstance(one, dict)
+    }
+    return {**sample, **parts, "wall_s": round(sample["wall_s"] - began_s, 1), "event_h": round(sample["event_h"], 3)}
 
 
 def process(samples: list[dict[str, Any]], name: str) -> dict[str, Any]:
