@@ -58,15 +58,20 @@ class Worst:
         if missing:
             raise ValueError(f"paths {', '.join(missing)} are missing, allowed is all of {', '.join(PATHS)}")
         detectors = {path: new_detector(name, kinematics) for path in PATHS}
-        statistics = torch.stack([detectors[path].cross_fit(healthy[path], groups) for path in PATHS])  # [path, batch]
+        return cls.settled(detectors, torch.stack([detectors[path].cross_fit(healthy[path], groups) for path in PATHS]))
+
+    @classmethod
+    def settled(cls, detectors: Mapping[str, Detector], statistics: Tensor) -> tuple[Worst, Tensor]:
+        """From fitted detectors by path and their out-of-fold statistics [path, batch], and the joint one [batch]."""
         self = cls(detectors, *_scatter(statistics))
-        return self, self._worst(statistics)[0]
+        return self, self.join(statistics)[0]
 
     def score(self, paths: Paths) -> tuple[Tensor, Tensor]:
         """The statistic [batch], and which path it comes from [batch]."""
-        return self._worst(torch.stack([self._detectors[path].score(paths[path]) for path in PATHS]))
+        return self.join(torch.stack([self._detectors[path].score(paths[path]) for path in PATHS]))
 
-    def _worst(self, statistics: Tensor) -> tuple[Tensor, Tensor]:
+    def join(self, statistics: Tensor) -> tuple[Tensor, Tensor]:
+        """The same from the paths' own statistics [path, batch]."""
         z = (statistics - self._centre[:, None]) / self._spread[:, None]
         worst = (z - z.new_tensor(HANDICAP)[:, None]).max(0)
         return worst.values, worst.indices

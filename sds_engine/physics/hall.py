@@ -32,6 +32,8 @@ from sds_engine.physics.wander import (
     wandering_motion,
 )
 
+EVENTS_STILL = "events"  # beside the machines' names: people, clanks, wrenches, forklifts
+
 
 class Spot(NamedTuple):
     """A place in the hall, in m."""
@@ -136,14 +138,19 @@ def hall_mix(
     seed: int,
     faults: Sequence[FaultEvent] = (),
     mics: Sequence[str] | None = None,
+    still: Sequence[str] = (),
 ) -> Iterator[dict[str, F32]]:
     """The sound of each microphone, block by block: float32 `[time]` of 2 s each (the last may be shorter).
 
     The same hall, seed and faults give the same samples, whichever microphones are asked for; faults change nothing
-    else. Levels: as the machines' (`machines`), below full scale by `mixer.overload`.
+    else, and neither do machines that stand `still` (EVENTS_STILL: nobody moves either). Levels: as the machines'
+    (`machines`), below full scale by `mixer.overload`.
     Raises ValueError for unknown names before anything is rendered.
     """
     names = list(hall.mics) if mics is None else list(mics)
+    standing = sorted(set(still) - set(hall.machines) - {EVENTS_STILL})
+    if standing:
+        raise ValueError(f"machines {standing} are not in the hall, allowed is {', '.join(hall.machines)}")
     unknown = sorted(set(names) - set(hall.mics))
     if unknown:
         raise ValueError(f"microphones {unknown} are not in the hall, allowed is {', '.join(hall.mics)}")
@@ -151,6 +158,8 @@ def hall_mix(
         raise ValueError(f"seconds is {seconds}, allowed is above 0")
     numbers = [list(hall.mics).index(name) for name in names]
     sources = hall.sources(seconds, seed, faults)
+    owners = [*hall.machines, *(EVENTS_STILL for _ in hall.events), ""]
+    sources = [[] if owner in still else parts for owner, parts in zip(owners, sources, strict=True)]
     return _blocks(hall, names, numbers, sources, seconds, seed)
 
 

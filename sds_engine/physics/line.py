@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sds_engine.physics.hall import FaultEvent, Hall, Spot, hall_mix
+from sds_engine.physics.hall import EVENTS_STILL, FaultEvent, Hall, Spot, hall_mix
 from sds_engine.physics.kinds import draw_machine
 from sds_engine.physics.machines import Machine
 from sds_engine.physics.wander import F32, generator
@@ -81,6 +81,18 @@ class SimulatedLine:
     def training(self, mic: str, n_recordings: int, seconds: float) -> list[F32]:
         """Healthy recordings of one microphone, float32 `[time]` each; the same as in `sessions`."""
         return [session[mic] for session in self.sessions(n_recordings, seconds, [mic])]
+
+    def apart(self, machine: str, n_recordings: int, seconds: float, *, runs: bool) -> Iterator[dict[str, F32]]:
+        """Recordings for a separator, one at a time, of the machine's own microphones.
+
+        runs: the machine alone, in a hall where all else stands; else the hall at work while the machine stands.
+        """
+        others = [EVENTS_STILL, *(name for name in self.machines if name != machine)]
+        mics = [mic for mic, owner in self.mics.items() if owner == machine]
+        for number in range(n_recordings):
+            seed = int(generator(self.seed, 4, number, int(runs)).integers(2**62))
+            blocks = list(hall_mix(self.hall, seconds, seed, mics=mics, still=others if runs else [machine]))
+            yield {mic: np.concatenate([block[mic] for block in blocks]) for mic in mics}
 
     def blocks(
         self,

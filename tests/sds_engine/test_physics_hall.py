@@ -147,6 +147,31 @@ def test_events_are_heard() -> None:
     assert np.abs(b).max() > 3 * np.abs(a).max()
 
 
+def test_what_runs_and_what_stands_still_make_the_hall() -> None:
+    """A machine alone and the hall without it add up to the whole, but for the noise of the microphone."""
+    hall = demo_line(5).hall
+    quiet = Hall(5, hall.machines, hall.places, {"fan-1": hall.mics["fan-1"]}, hall.events, noise_dbfs=-200.0)
+    others = ["events", *(name for name in hall.machines if name != "fan")]
+
+    def heard(still: list[str]) -> np.ndarray:
+        return joined(list(hall_mix(quiet, 2.0, 3, still=still)), "fan-1")
+
+    nobody = heard([*others, "fan"])
+    whole, parts = heard([]), heard(others) + heard(["fan"]) - nobody
+    assert rms_db(whole - parts) < rms_db(whole) - 40.0
+    assert rms_db(nobody) < rms_db(whole) - 6.0
+    with pytest.raises(ValueError, match="not in the hall"):
+        next(hall_mix(quiet, 2.0, 3, still=["crane"]))
+
+
+def test_recordings_apart_are_of_the_machines_own_microphones(line: SimulatedLine) -> None:
+    """The machine alone and the hall without it are recorded where the machine is listened to, and differ in level."""
+    for runs in (True, False):
+        (recording,) = line.apart("gearbox", 1, 2.0, runs=runs)
+        assert set(recording) == {"gearbox-1", "gearbox-2"}
+        assert all(len(sound) == 2 * RATE for sound in recording.values())
+
+
 def test_what_is_not_there_is_refused_at_once(line: SimulatedLine) -> None:
     """Unknown machines, microphones, faults and lengths must be refused before anything is rendered."""
     with pytest.raises(ValueError, match=r"machine 'lathe', allowed is one of fan"):

@@ -1,0 +1,204 @@
+"""The table that decides: one detector on raw, separated and all paths, and behind the ideal ratio mask.
+
+Each detector is fitted once for each path of each chain; the full chain joins those fits (`detectors.paths.Worst`).
+Figures are means over seeds; intervals are bootstraps over recordings, drawn alike for all rows and all seeds, since
+the same recordings come back with every seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from detectors.aggregate import clips_evidence
+from detectors.base import Evidence
+from detectors.calibrate import calibrate
+from detectors.frontend import FrontEnd
+from detectors.lineup import new_detector
+from detectors.paths import PATHS, Worst
+from detectors.recordings import stack
+from monitor import roc
+from monitor.evaluate_machine import RATE, Heard, hear_machine
+from monitor.manifest import Manifest, Row, read_manifest
+from monitor.site_sound import SiteRecordings, adapted_stage
+from monitor.stages import MaskStage, paths_of
+from sds_engine.separation.enrolment import site_statistics
+from sds_engine.separation.extractor import load_extractor
+from streams.soundfiles import read_clip
+
+ROWS = (
+    "raw",
+    "separated, not adapted",
+    "full, not adapted",
+    "separated, adapted",
+    "full, adapted",
+    "ideal ratio mask",
+)
+RAW, ORACLE = ROWS[0], ROWS[-1]
+NOMINAL = 0.1
+Both = tuple[Evidence, Evidence]  # healthy training contexts, test contexts
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Scores of one set: by row [file], what the files are, and how many healthy ones alarm at NOMINAL."""
+
+    scores: dict[str, Array]
+    false_alarms: dict[str, float]
+    test: roc.TestSet
+
+    def save(self, path: Path) -> None:
+        """As one npz file, so that a long benchmark goes on where it stopped."""
+        rows = {f"score/{name}": score for name, score in self.scores.items()}
+        alarms = {f"alarm/{name}": np.array(value) for name, value in self.false_alarms.items()}
+        test = {"anomaly": self.test.anomaly, "domain": self.test.domain, "recording": self.test.recording}
+        np.savez(path, **rows, **alarms, **test)
+
+    @classmethod
+    def load(cls, path: Path) -> Measured:
+        """The same again."""
+        with np.load(path) as kept:
+            scores = {key[6:]: kept[key] for key in kept.files if key.startswith("score/")}
+            alarms = {key[6:]: float(kept[key]) for key in kept.files if key.startswith("alarm/")}
+            return cls(scores, alarms, roc.TestSet(kept["anomaly"], kept["domain"], kept["recording"]))
+
+
+def rows_of(manifest: Manifest, split: str, labels: Sequence[str]) -> list[Row]:
+    return [row for row in manifest.rows if row.split == split and row.label in labels]
+
+
+def sounds(rows: Sequence[Row]) -> list[Tensor]:
+    return [torch.from_numpy(read_clip(row.file, rate=RATE)) for row in rows]
+
+
+def tested(heard: Heard) -> Evidence:
+    """All test contexts in the order of the files, each file being one context."""
+    whole = stack([batch.evidence for batch in heard.batches])
+    files = torch.cat([batch.file for batch in heard.batches])
+    if len(whole) != len(files.unique()):
+        raise SystemExit("test files are longer than one context: this table takes files of 10 s")
+    return whole.rows(files.argsort())
+
+
+def ideal_share(manifest: Manifest, rows: Sequence[Row]) -> Tensor:
+    """The true share of the machine in every cell [file, mel, frame], from its own part of each mixture."""
+    front_end, parts = FrontEnd.at(RATE), []
+    for row in rows:
+        mixture, own = (torch.from_numpy(read_clip(path, rate=RATE)) for path in (row.file, row.reference))
+        heard = [clips_evidence([sound], front_end, 2 * RATE, 5)[0].log_mel for sound in (own, mixture - own)]
+        machine, rest = (10.0 ** (level / 10.0) for level in heard)
+        parts.append(machine / (machine + rest))
+    return torch.cat(parts)
+
+
+def stages(manifest: Manifest, minutes: float, steps: int, seed: int) -> dict[str, MaskStage]:
+    """The shipped network as it is, and adapted to the site: training rows `clean` and `background` alone."""
+    clean, background = (sounds(rows_of(manifest, "train", [label])) for label in ("clean", "background"))
+    shipped = MaskStage(load_extractor()[0].net, site_statistics(clean))
+    adapted, _ = adapted_stage(SiteRecordings(clean, background), minutes=minutes, steps=steps, seed=seed)
+    return {"not adapted": shipped, "adapted": adapted}
+
+
+def chains(manifest: Manifest, heard: Heard, made: Mapping[str, MaskStage]) -> dict[str, dict[str, Both]]:
+    """By chain (a stage's name, or the oracle), its paths as training and test contexts."""
+    test = tested(heard)
+    found: dict[str, dict[str, Both]] = {}
+    for name, stage in made.items():
+        taught = stage.learned(heard.train)
+        learn, judge = taught(heard.train), taught(test)
+        found[name] = {path: (learn[path], judge[path]) for path in PATHS}
+    labels = ("normal", "anomaly")
+    shares = [ideal_share(manifest, rows_of(manifest, split, labels)) for split in ("train", "test")]
+    cell = paths_of(heard.train, shares[0])["separated"]
+    usual = (cell.confidence * cell.log_mel).sum((0, 2)) / cell.confidence.sum((0, 2))
+    both = [paths_of(one, share, usual)["separated"] for one, share in zip((heard.train, test), shares, strict=True)]
+    found[ORACLE] = {"separated": (both[0], both[1])}
+    return found
+
+
+@torch.inference_mode()
+def measure(manifest_path: Path, detector: str, minutes: float, steps: int, seed: int) -> Iterator[Measured]:
+    """Every row's scores of one set, for one detector after the other (names with commas between them)."""
+    manifest = read_manifest(manifest_path)
+    heard = hear_machine(manifest, manifest.machines()[0], seed)
+    with torch.inference_mode(mode=False):
+        made = stages(manifest, minutes, steps, seed)
+    found = chains(manifest, heard, made)
+    for name in detector.split(","):
+        yield _judged(name, heard, found)
+
+
+def _judged(name: str, heard: Heard, found: Mapping[str, Mapping[str, Both]]) -> Measured:
+    groups = heard.train_group
+    healthy: dict[str, Tensor] = {}
+    scores: dict[str, Tensor] = {}
+
+    def fitted(both: Both) -> tuple[Tensor, Tensor]:
+        detector = new_detector(name)
+        return detector.cross_fit(both[0], groups), detector.score(both[1])
+
+    healthy[RAW], scores[RAW] = fitted(found["adapted"]["raw"])
+    for chain in ("not adapted", "adapted"):
+        row = f"separated, {chain}"
+        healthy[row], scores[row] = fitted(found[chain]["separated"])
+        residual = fitted(found[chain]["residual"])
+        learned = torch.stack([healthy[RAW], healthy[row], residual[0]])
+        worst, healthy[f"full, {chain}"] = Worst.settled({}, learned)
+        scores[f"full, {chain}"] = worst.join(torch.stack([scores[RAW], scores[row], residual[1]]))[0]
+    healthy[ORACLE], scores[ORACLE] = fitted(found[ORACLE]["separated"])
+    normal = torch.from_numpy(~heard.test.anomaly)
+    alarms = {
+        row: float((calibrate(healthy[row], groups)(scores[row]).score[normal] >= -np.log10(NOMINAL)).double().mean())
+        for row in ROWS
+    }
+    return Measured({row: scores[row].numpy() for row in ROWS}, alarms, heard.test)
+
+
+def drawn(sets: Sequence[Measured], replicates: int = roc.REPLICATES) -> list[Array]:
+    """Weights of files [replicate, file] for each set: recordings drawn anew, the same draw for all sets."""
+    generator = np.random.default_rng(0)
+    counts: dict[str, Array] = {}
+    for kind in (False, True):
+        names = sorted({name for one in sets for name in one.test.recording[one.test.anomaly == kind]})
+        table = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=replicates)
+        counts |= {name: table[:, place].astype(float) for place, name in enumerate(names)}
+    return [np.stack([counts[name] for name in one.test.recording], axis=1) for one in sets]
+
+
+def officials(sets: Sequence[Measured], row: str, weights: Sequence[Array]) -> Array:
+    """The official score [replicate], the mean over sets."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        each = [
+            roc.over_machines([one.scores[row]], [one.test], [weight])[2]
+            for one, weight in zip(sets, weights, strict=True)
+        ]
+    return np.asarray(np.nanmean(each, axis=0))
+
+
+def summary(sets: Sequence[Measured]) -> dict[str, dict[str, Any]]:
+    """By row: official score, its interval, the paired one to raw, the share of the gap to the oracle, false alarms."""
+    flat = [np.ones((1, len(one.test.anomaly))) for one in sets]
+    weights = drawn(sets)
+    plain = {row: float(officials(sets, row, flat)[0]) for row in ROWS}
+    many = {row: officials(sets, row, weights) for row in ROWS}
+    found: dict[str, dict[str, Any]] = {}
+    for row in ROWS:
+        gain, gap = many[row] - many[RAW], many[ORACLE] - many[RAW]
+        found[row] = {
+            "official": plain[row],
+            "ci": roc.interval(many[row]),
+            "by_seed": [float(officials([one], row, [whole])[0]) for one, whole in zip(sets, flat, strict=True)],
+            "paired": roc.interval(gain),
+            "closed": (plain[row] - plain[RAW]) / (plain[ORACLE] - plain[RAW]),
+            "closed_ci": roc.interval(gain / gap),
+            "false_alarms": float(np.mean([one.false_alarms[row] for one in sets])),
+        }
+    return found
