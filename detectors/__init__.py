@@ -13,6 +13,7 @@ A table of contents:
 - `impulses`: attention to short events; `states`: a baseline for each operating state; `drift`: has healthy changed?
 - `tap`, `tap_reference`, `tap_store`: the tap test (打音検査), by modes of struck parts.
 - `aggregate`: windows to contexts, and a file's contexts to one score; `recordings`: training sound to contexts.
+- `surroundings`: the kinds of surroundings that healthy sound was heard in; what follows them is trusted less.
 - `calibrate`: raw statistics to conformal p-values; `healthy`: where in the spectrum a sound departs.
 - `library`: the nearest healthy recording; `explain`: what the three strongest bands sound like.
 - `model`: all of it for one microphone; `store` and `card`: models on disk, no pickle.

@@ -11,6 +11,9 @@ What lies beyond every healthy statistic is extrapolated, and says so, by the ta
 - else the predictive tail of an exponential law whose scale k recordings guess: (1 + y / (k m))^-k with their mean m.
   It is a generalised Pareto tail of shape 1 / k: the fewer recordings, the more cautious.
 
+Where the kinds of surroundings are known that healthy sound was heard in (`detectors.surroundings`), rare ones weigh
+more than their share: later sound may be another mix.
+
 The tail continues at 1 / (n + 1) from the oddest healthy statistic: no jump up, and never less odd further out.
 """
 
@@ -25,6 +28,7 @@ import torch
 from torch import Tensor
 
 from detectors.statistics import require
+from detectors.surroundings import evened
 
 TAIL_SHARE = 0.2  # of the healthy weight lies above the tail's threshold
 ENOUGH = 30  # recordings in the tail that a shape can be fitted from
@@ -95,8 +99,10 @@ class Calibration:
         return cls(state["healthy"], state["at_least"], int(recordings), threshold, scale, shape)
 
 
-def calibrate(statistic: Tensor, groups: Tensor) -> Calibration:
+def calibrate(statistic: Tensor, groups: Tensor, kinds: Tensor | None = None) -> Calibration:
     """The calibration from out-of-fold healthy statistics [value] of recordings numbered by groups [value].
+
+    kinds [value] numbers the surroundings that each was heard in; None: all alike.
 
     Raises ValueError for none, or for values that are not finite.
     """
@@ -104,7 +110,8 @@ def calibrate(statistic: Tensor, groups: Tensor) -> Calibration:
         raise ValueError(f"{len(statistic)} healthy statistics: give at least one, all finite, each with its recording")
     _, number, sizes = torch.unique(groups, return_inverse=True, return_counts=True)
     healthy, order = statistic.double().sort()
-    weight = (1.0 / sizes.double())[number[order]]
+    weight = (1.0 / sizes.double())[number]
+    weight = (weight if kinds is None else evened(weight, kinds))[order]
     at_least = weight.flip(0).cumsum(0).flip(0)
     recordings = len(sizes)
     above = at_least > TAIL_SHARE * recordings

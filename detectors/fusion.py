@@ -1,13 +1,16 @@
 """The default: every recipe of the line-up, each in units of its own healthy scatter, averaged.
 
 On one machine the nearest neighbour wins, on another the Mahalanobis distance, and healthy sound alone cannot tell
-which it will be. So nothing is chosen and nothing weighted: whatever looks at the sound in its own way is a member once
+which it will be. So nothing is chosen: whatever looks at the sound in its own way is a member once
 (a Gaussian of statistics, their nearest neighbour, that of the noise floor, a mixture of frames, features with names,
-and what a network learns from the machine's own sound). Every member speaks in robust z-scores of its out-of-fold
-healthy statistics: one that faults move by many healthy spreads carries the mean, one that they do not move adds
-little. The spread is that of the upper half: what healthy sound does on the side where faults lie. Beyond a few
-spreads a z-score counts by its logarithm (asinh): a likelihood grows with the square of a distance, and would
-otherwise outvote all others.
+and what a network learns from the machine's own sound). One thing healthy sound does tell: which members' out-of-fold
+scores follow the surroundings (`surroundings`). They hear the hall and not the machine, and weigh less: by the square
+of the share of their scatter that the kind of surroundings leaves unexplained.
+
+Every member speaks in robust z-scores of its out-of-fold healthy statistics: one that faults move by many healthy
+spreads carries the mean, one that they do not move adds little. The spread is that of the upper half: what healthy
+sound does on the side where faults lie. Beyond a few spreads a z-score counts by its logarithm (asinh): a likelihood
+grows with the square of a distance, and would otherwise outvote all others.
 
 Beside the members stand sentinels. They attend to what members average away (a click), and on most sound say nothing
 but noise, which would blur the mean. So a sentinel is silent up to SILENT healthy spreads, and what it has beyond
@@ -34,6 +37,7 @@ from detectors.neighbours import FloorNeighbours, Neighbours
 from detectors.physical import Physical
 from detectors.selfsupervised import SelfSupervised
 from detectors.statistics import require, upper_spread
+from detectors.surroundings import kinds_of, share_within
 
 Part = (
     type[Mahalanobis]
@@ -51,7 +55,7 @@ SILENT = 9.0  # healthy spreads that a sentinel keeps to itself
 
 
 class Fusion:
-    """Mean of the members' robust z-scores, tamed, and what sentinels find very odd."""
+    """Weighted mean of the members' robust z-scores, tamed, and what sentinels find very odd."""
 
     name = "fusion"
     members: ClassVar[tuple[Part, ...]] = MEMBERS
@@ -63,6 +67,7 @@ class Fusion:
         self._parts: tuple[Detector, ...] = ()  # members, then sentinels
         self._centre = torch.empty(0, dtype=torch.float64)  # [part]
         self._spread = torch.empty(0, dtype=torch.float64)  # [part]
+        self._weight = torch.empty(0, dtype=torch.float64)  # [member], their sum is 1
 
     def fit(self, healthy: Evidence, groups: Tensor | None = None) -> Self:
         """Fit the members and their healthy scatter. Raises ValueError for fewer than three recordings."""
@@ -76,43 +81,50 @@ class Fusion:
         no context is treated otherwise than its calibration mates.
         """
         self._parts = self.new_parts()
-        return self.settle(torch.stack([part.cross_fit(healthy, groups) for part in self._parts]))
+        statistics = torch.stack([part.cross_fit(healthy, groups) for part in self._parts])
+        return self.settle(statistics, kinds_of(healthy))
 
     def new_parts(self) -> tuple[Detector, ...]:
         """Members, then sentinels, none of them fitted."""
         kinds = (*self.members, *SENTINELS)
         return tuple(kind(self._kinematics) if kind is Physical else kind() for kind in kinds)
 
-    def settle(self, statistics: Tensor) -> Tensor:
-        """Take centre and spread from the parts' out-of-fold statistics [part, batch]; they joined [batch].
+    def settle(self, statistics: Tensor, kinds: Tensor) -> Tensor:
+        """Take scale and weights from the parts' out-of-fold statistics [part, batch]; they joined [batch].
 
-        Whoever has fitted the parts already, for rows of their own, need not do so again.
+        kinds [batch] numbers the surroundings of every healthy context (`kinds_of`). Whoever has fitted the parts
+        already, for rows of their own, need not do so again.
         """
         self._centre, self._spread = robust_scale(statistics)
+        z = (statistics - self._centre[:, None]) / self._spread[:, None]
+        self._weight = member_weights(z[: len(self.members)], kinds)
         return self.join(statistics)
 
     def score(self, evidence: Evidence) -> Tensor:
-        """Mean over the members [batch] of their tamed z-scores, and the sentinels' excess."""
+        """Weighted mean over the members [batch] of their tamed z-scores, and the sentinels' excess."""
         return self.join(torch.stack([part.score(evidence) for part in self._parts]))
 
     def join(self, statistics: Tensor) -> Tensor:
         """One statistic [batch] from those of the parts [part, batch]."""
         z = (statistics - self._centre[:, None]) / self._spread[:, None]
-        return combine(z[: len(self.members)], z[len(self.members) :])
+        return combine(z[: len(self.members)], z[len(self.members) :], self._weight)
 
     def state(self) -> Mapping[str, Tensor]:
-        """Centre and spread [part], and the parts' states under their names."""
+        """Centre and spread [part], weight [member], and the parts' states under their names."""
         inner = {f"{one.name}.{key}": value for one in self._parts for key, value in one.state().items()}
-        return {"centre": self._centre, "spread": self._spread, **inner}
+        return {"centre": self._centre, "spread": self._spread, "weight": self._weight, **inner}
 
     @classmethod
     def restore(cls, state: Mapping[str, Tensor]) -> Self:
-        """From its state; raises ValueError where that does not fit together."""
+        """From its state; raises ValueError where that does not fit together. Older states weigh all members alike."""
         kinds = (*cls.members, *SENTINELS)
         require(state, centre=(len(kinds),), spread=(len(kinds),))
         self = cls()
         self._parts = tuple(kind.restore(part(state, kind.name)) for kind in kinds)
         self._centre, self._spread = state["centre"], state["spread"]
+        alike = torch.full((len(cls.members),), 1 / len(cls.members), dtype=torch.float64, device=self._centre.device)
+        self._weight = state.get("weight", alike)
+        require({"weight": self._weight}, weight=(len(cls.members),))
         return self
 
 
@@ -130,10 +142,16 @@ def robust_scale(statistics: Tensor) -> tuple[Tensor, Tensor]:
     return centre, torch.maximum(upper_spread(statistics, centre, dim=1), middle).clamp_min(1e-6)
 
 
-def combine(members: Tensor, sentinels: Tensor) -> Tensor:
+def member_weights(members: Tensor, kinds: Tensor) -> Tensor:
+    """Weights [member], sum 1, from out-of-fold healthy z-scores [member, batch] in surroundings of kinds [batch]."""
+    share = share_within(members.asinh(), kinds).square()
+    return share / share.sum().clamp_min(1e-6)
+
+
+def combine(members: Tensor, sentinels: Tensor, weight: Tensor) -> Tensor:
     """The statistic [batch] from z-scores of members [member, batch] and sentinels [sentinel, batch]."""
     excess = (sentinels.asinh() - math.asinh(SILENT)).clamp_min(0.0)
-    return members.asinh().mean(0) + excess.sum(0)
+    return (weight[:, None] * members.asinh()).sum(0) + excess.sum(0)
 
 
 def part(state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:

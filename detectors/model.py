@@ -24,6 +24,7 @@ from detectors.library import Library, hear_lines
 from detectors.lineup import DEFAULT, detector_named, new_detector
 from detectors.paths import PathModel, Paths, PathScored
 from detectors.recordings import Clip, choose_contexts, hear
+from detectors.surroundings import kinds_of
 
 __all__ = ["Clip", "Model", "Scored", "fit_model"]
 
@@ -216,7 +217,7 @@ def fit_model(
         window_s=window_s,
         context_windows=chosen.context,
         detector=fresh,
-        calibration=calibrate(statistic, groups),
+        calibration=calibrate(statistic, groups, kinds_of(evidence)),
         healthy=Healthy.of(evidence),
         notes=(*chosen.notes, *getattr(fresh, "notes", ())),
         library=Library.of(

@@ -170,12 +170,15 @@ def run_detector(detector: Detector, heard: Heard, shared: Shared | None = None)
     `shared` (`share`) keeps what several detectors have in common; the outcome is the same without it.
     """
     train_front_s, test_front_s = heard.wave_s if needs_waveform(detector) else heard.front_s
-    found = (shared or share(heard))(detector)
+    shared = shared or share(heard)
+    found = shared(detector)
     started = time.perf_counter()
     files, first = _by_file(found.healthy, heard.train_file)
     aggregation = choose_aggregation(files)
     combine = AGGREGATIONS[aggregation]
-    calibration = calibrate(torch.stack([combine(file) for file in files]), heard.train_group[first])
+    calibration = calibrate(
+        torch.stack([combine(file) for file in files]), heard.train_group[first], shared.kinds[first]
+    )
     train_s = time.perf_counter() - started + found.train_s + train_front_s
     values = torch.cat(found.scores) if found.scores else torch.empty(0, dtype=torch.float64)
     numbers = torch.cat([batch.file for batch in heard.batches]) if found.scores else torch.empty(0, dtype=torch.long)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch import Tensor
 from detectors.base import Detector, Evidence
 from detectors.fusion import MEMBERS, SENTINELS, Fusion
 from detectors.kinematics import Kinematics
+from detectors.surroundings import kinds_of
 
 _PARTS = frozenset((*MEMBERS, *SENTINELS))  # made without settings other than the kinematics, so alike in all rows
 
@@ -36,6 +38,11 @@ class Shared:
         self._healthy, self._groups, self._tests = healthy, groups, tests
         self._known: dict[tuple[type, Kinematics | None], Fitted] = {}
 
+    @cached_property
+    def kinds(self) -> Tensor:
+        """The kinds of surroundings [batch] of the healthy contexts."""
+        return kinds_of(self._healthy)
+
     def __call__(self, detector: Detector) -> Fitted:
         """What an unfitted detector makes of the machine; as if it had been fitted for itself alone."""
         if isinstance(detector, Fusion):
@@ -50,7 +57,7 @@ class Shared:
     def _joined(self, fusion: Fusion) -> Fitted:
         found = [self(part) for part in fusion.new_parts()]
         started = time.perf_counter()
-        healthy = fusion.settle(torch.stack([one.healthy for one in found]))
+        healthy = fusion.settle(torch.stack([one.healthy for one in found]), self.kinds)
         scores = tuple(fusion.join(torch.stack(batch)) for batch in zip(*(one.scores for one in found), strict=True))
         own_s = time.perf_counter() - started
         return Fitted(healthy, scores, sum(one.train_s for one in found) + own_s, sum(one.score_s for one in found))

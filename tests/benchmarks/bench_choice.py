@@ -23,11 +23,12 @@ from numpy.typing import NDArray
 
 from detectors.base import Detector
 from detectors.frame_gmm import FrameGmm
-from detectors.fusion import MEMBERS, SENTINELS, combine, robust_scale
+from detectors.fusion import MEMBERS, SENTINELS, combine, member_weights, robust_scale
 from detectors.impulses import Impulses
 from detectors.mahalanobis import Mahalanobis, QuietMahalanobis
 from detectors.neighbours import FloorNeighbours, Neighbours, QuietNeighbours
 from detectors.physical import Physical
+from detectors.surroundings import kinds_of
 from monitor.roc import TestSet, official, rank
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks"
@@ -49,6 +50,7 @@ EVENTS = tuple(kind.name for kind in SENTINELS)
 # name: members that are averaged, those that only speak when very odd, and how members are combined
 FUSIONS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {
     "the four members": (FOUR, (), "mean"),
+    "the four, weighted alike": (FOUR, (), "alike"),
     "the four, largest of them": (FOUR, (), "largest"),
     "the four, weighted against redundancy": (FOUR, (), "decorrelated"),
     "the two quiet ones": (QUIET, (), "mean"),
@@ -58,6 +60,7 @@ FUSIONS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {
     "quiet, neighbours, physical": ((*QUIET, "neighbours", "physical"), (), "mean"),
     "quiet and physical": ((*QUIET, "physical"), (), "mean"),
     "the default": (CHOSEN, EVENTS, "mean"),
+    "the default weighted alike": (CHOSEN, EVENTS, "alike"),
     "the default with sentinels averaged": ((*CHOSEN, *EVENTS), (), "mean"),
 }
 
@@ -67,6 +70,7 @@ class Heard:
 
     def __init__(self, world: World) -> None:
         self.world = world
+        self.kinds = kinds_of(world.train)
         self.values: dict[str, tuple[F64, F64, dict[str, F64]]] = {}
         for kind in SINGLE:
             detector = kind()
@@ -86,13 +90,17 @@ class Heard:
             weight = np.maximum(np.linalg.solve(alike, np.ones(len(names))), 0)
             weight /= weight.sum()
 
+        if how == "mean":  # as the default weighs its members
+            z_folds = ((folds - centre[:, None]) / spread[:, None])[: len(names)]
+            weight = member_weights(z_folds, self.kinds).numpy()
+
         def join(parts: Sequence[F64]) -> F64:
             z = (torch.stack([torch.from_numpy(part) for part in parts]) - centre[:, None]) / spread[:, None]
             if how == "largest":
                 return np.asarray(z.amax(0).numpy())
             if how == "decorrelated":
                 return np.asarray((z.asinh().numpy() * weight[:, None]).sum(0))
-            return np.asarray(combine(z[: len(names)], z[len(names) :]).numpy())
+            return np.asarray(combine(z[: len(names)], z[len(names) :], torch.from_numpy(weight)).numpy())
 
         odd = {sort: join([self.values[name][2][sort] for name in chosen]) for sort in self.world.odd}
         return join([self.values[name][1] for name in chosen]), odd

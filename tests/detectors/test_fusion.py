@@ -9,7 +9,7 @@ import pytest
 import torch
 from soundlab import evidence, healthy, machine
 
-from detectors.fusion import SENTINELS, SILENT, Fusion, QuickFusion, combine, robust_scale
+from detectors.fusion import SENTINELS, SILENT, Fusion, QuickFusion, combine, member_weights, robust_scale
 from detectors.lineup import DETECTORS
 from detectors.statistics import QUIET_FRAMES, QUIET_SHARE, band_quiet
 
@@ -51,7 +51,7 @@ def test_a_sentinel_is_silent_until_something_is_very_odd() -> None:
     members = torch.tensor([[0.0] * 5, [2.0] * 5], dtype=torch.float64)
     sentinel = torch.tensor([[-50.0, 0.0, SILENT, 4 * SILENT, 400 * SILENT]], dtype=torch.float64)
     plain = members.asinh().mean(0)
-    excess = combine(members, sentinel) - plain
+    excess = combine(members, sentinel, torch.full((2,), 0.5, dtype=torch.float64)) - plain
     assert torch.equal(excess[:3], torch.zeros(3, dtype=torch.float64))
     assert 1.0 < float(excess[3]) < 2.0
     assert 5.0 < float(excess[4]) < 7.0
@@ -84,3 +84,24 @@ def test_every_recipe_is_a_member_once() -> None:
     recipes = {kind.name for kind in DETECTORS} - variants
     assert {member.name for member in Fusion.members} == recipes
     assert {member.name for member in QuickFusion.members} == recipes - {"self-supervised"}
+
+
+def test_a_member_that_follows_the_surroundings_weighs_less() -> None:
+    """Of two members alike in all else, the one whose healthy scores tell rain from calm has a smaller say; alone with
+    one kind of surroundings both weigh the same."""
+    generator = torch.Generator().manual_seed(0)
+    kinds = torch.arange(96) % 3
+    own = torch.randn(2, 96, generator=generator, dtype=torch.float64)
+    members = torch.stack([own[0], own[1] + 2.0 * kinds])
+    steady, follower = member_weights(members, kinds).tolist()
+    assert steady > 4 * follower > 0
+    assert steady + follower == pytest.approx(1.0)
+    assert member_weights(members, torch.zeros(96)).tolist() == pytest.approx([0.5, 0.5])
+
+
+def test_an_older_state_weighs_all_members_alike() -> None:
+    """A model that was stored before members had weights loads, and scores by the plain mean."""
+    sound = healthy(8)
+    fitted = QuickFusion().fit(sound)
+    old = {key: value for key, value in fitted.state().items() if key != "weight"}
+    torch.testing.assert_close(QuickFusion.restore(old).score(sound), fitted.score(sound))
