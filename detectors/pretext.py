@@ -70,15 +70,21 @@ def make_task(log_mel: Tensor, owner: Tensor, other: Tensor, other_owner: Tensor
 def mixture(one: Tensor, other: Tensor, share: Tensor) -> Tensor:
     """Both sounding together, with these shares [batch] of their powers."""
     share = share[:, None, None].clamp(1e-3, 1.0 - 1e-3)
-    nepers = torch.logaddexp(one / _DB_PER_NEPER + share.log(), other / _DB_PER_NEPER + (1.0 - share).log())
-    return nepers * _DB_PER_NEPER
+    first, second = one / _DB_PER_NEPER + share.log(), other / _DB_PER_NEPER + (1.0 - share).log()
+    larger = torch.maximum(first, second)  # torch.logaddexp is several times slower on a CPU
+    return (larger + torch.log1p(torch.exp(-(first - second).abs()))) * _DB_PER_NEPER
+
+
+def moments(frames: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance over the last dimension, which stays. Two passes: torch.std takes five times as long."""
+    mean = frames.mean(-1, keepdim=True)
+    return mean, (frames - mean).square().mean(-1, keepdim=True)
 
 
 def exchange(one: Tensor, other: Tensor) -> Tensor:
     """The course over time of one with the mean and deviation of the other, band by band."""
-    mean, deviation = one.mean(-1, keepdim=True), one.std(-1, keepdim=True, correction=0)
-    wanted, spread = other.mean(-1, keepdim=True), other.std(-1, keepdim=True, correction=0)
-    return (one - mean) / deviation.clamp_min(_DEVIATION) * spread + wanted
+    (mean, variance), (wanted, theirs) = moments(one), moments(other)
+    return (one - mean) / variance.sqrt().clamp_min(_DEVIATION) * theirs.sqrt() + wanted
 
 
 def alter(log_mel: Tensor, how: str) -> Tensor:

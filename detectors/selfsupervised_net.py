@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from detectors.pretext import ALTERATIONS, make_task
+from detectors.pretext import ALTERATIONS, make_task, moments
 from detectors.training import autocast, batches, learning
 
 TEXTURE = 64  # numbers from the frames
@@ -57,7 +57,8 @@ class Embedder(nn.Module):
         for layer in self.texture:
             y = functional.leaky_relu(layer(y), _LEAK)
         y = y.float()
-        pooled = torch.cat([y.mean(-1), (y.var(-1, correction=0) + _POOLED).sqrt()], dim=1)
+        mean, variance = moments(y)
+        pooled = torch.cat([mean, (variance + _POOLED).sqrt()], dim=1).squeeze(-1)
         return x.float(), self.join(pooled).float()
 
 
@@ -85,7 +86,8 @@ class Questions(nn.Module):
 
 def statistics_of(frames: Tensor) -> Tensor:
     """Mean and deviation over time of every band [batch, 2 * mel]."""
-    return torch.cat([frames.mean(-1), frames.std(-1, correction=0)], dim=1)
+    mean, variance = moments(frames)
+    return torch.cat([mean, variance.sqrt()], dim=1).squeeze(-1)
 
 
 def inputs(log_mel: Tensor, centre: Tensor, spread: Tensor, frame_spread: Tensor) -> tuple[Tensor, Tensor]:
@@ -123,7 +125,7 @@ def train(log_mel: Tensor, groups: Tensor, units: tuple[Tensor, Tensor, Tensor],
             rows = drawn.to(device)
             partners = torch.randint(len(log_mel), (len(rows),)).to(device)
             part = _crop(log_mel.shape[-1])
-            mine, theirs = log_mel[rows][..., part], log_mel[partners][..., part]
+            mine, theirs = log_mel[..., part][rows], log_mel[..., part][partners]
             task = make_task(mine, groups[rows], theirs, groups[partners], classes)
             with autocast(device):
                 parts = net(*inputs(task.log_mel, *units))
