@@ -22,19 +22,20 @@ from pathlib import Path
 from typing import Any
 
 from bench_peers import joined
+from peer_autoencoder import EPOCHS
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks"
 NOMINAL = "0.1"
 
 
 def measure(
-    tool: Path, level: float, seed: int, detectors: str, *, peers: bool, work: Path | None = None
+    tool: Path, level: float, seed: int, detectors: str, *, peers: bool, work: Path | None = None, epochs: int = EPOCHS
 ) -> dict[str, Any]:
     """One report of the set with this level and seed; fits that are in `work` are taken from there."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, str(tool), f"{folder}/set", "--snr", str(level), "--seed", str(seed)]
         subprocess.run(command, check=True, capture_output=True)
-        return joined(Path(folder) / "set" / "manifest.csv", seed, detectors, peers=peers, work=work)
+        return joined(Path(folder) / "set" / "manifest.csv", seed, detectors, epochs, peers=peers, work=work)
 
 
 def table(found: dict[str, list[dict[str, Any]]]) -> str:

@@ -24,7 +24,7 @@ from typing import Any
 
 from kept_fits import Kept, KeptPeers
 from peer_autoencoder import EPOCHS, fit_baseline
-from peers import fit_clip_vectors, run_peers
+from peers import Fit, fit_clip_vectors, run_peers
 
 from monitor.contenders import contenders
 from monitor.evaluate import evaluate_machine, make_report
@@ -45,21 +45,27 @@ def joined(
     peers: bool = True,
     work: Path | None = None,
 ) -> dict[str, Any]:
-    """The report of `evaluate` with the peers as further rows, `"kind": "peer"`; fits are kept in `work`."""
+    """The report of `evaluate` with the peers as further rows, `"kind": "peer"`; fits are kept in `work`.
+
+    No epochs: without the baseline autoencoder.
+    """
     manifest = read_manifest(manifest_path)
     rows = contenders(detectors)
     kinds = {row.name: row.kind for row in rows}
     machines = []
-    fits = (functools.partial(fit_baseline, epochs=epochs), fit_clip_vectors)
+    fits: tuple[tuple[Fit, str], ...] = ((fit_clip_vectors, "vectors"),)
+    if epochs:
+        fits = ((functools.partial(fit_baseline, epochs=epochs), f"baseline-{epochs}"), *fits)
     sharing = functools.partial(Kept, folder=work) if work else share
     for name in manifest.machines():
         machine = evaluate_machine(manifest, name, seed, rows, sharing=sharing)
         if machine.heard is not None and peers:
-            others = KeptPeers(work, machine.heard, seed, epochs)
-            if not others.found:
-                others.put(run_peers(manifest, name, machine.heard, fits, seed))
-            machine.outcomes.update(others.found)
-            kinds |= dict.fromkeys(others.found, "peer")
+            for fit, key in fits:
+                others = KeptPeers(work, machine.heard, f"{key}-{seed}")
+                if not others.found:
+                    others.put(run_peers(manifest, name, machine.heard, (fit,), seed))
+                machine.outcomes.update(others.found)
+                kinds |= dict.fromkeys(others.found, "peer")
         machines.append(machine)
     report = make_report(manifest, machines, kinds, "raw", seed)
     report["protocol"]["epochs"] = epochs

@@ -90,10 +90,10 @@ class Kept(Shared):
 class KeptPeers:
     """What the peers made of a machine, in the same folder (None: nowhere); their own sources count, not ours."""
 
-    def __init__(self, folder: Path | None, heard: Heard, seed: int, epochs: int) -> None:
+    def __init__(self, folder: Path | None, heard: Heard, key: str) -> None:
         here = Path(__file__).parent
         own = hashlib.sha256((here / "peers.py").read_bytes() + (here / "peer_autoencoder.py").read_bytes())
-        name = f"{heard_as(heard)}-peers-{seed}-{epochs}-{own.hexdigest()[:16]}.json"
+        name = f"{heard_as(heard)}-peers-{key}-{own.hexdigest()[:16]}.json"
         self._path = folder / name if folder else None
         self.found: dict[str, Outcome] = {}
         if self._path and self._path.exists():

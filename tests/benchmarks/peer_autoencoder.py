@@ -5,6 +5,7 @@ EUSIPCO 2023: five frames of 128 log-mel bands, 640-128-128-128-128-8-128-128-12
 ReLU, Adam at 0.001, batches of 256, 100 epochs on the mean squared error, a tenth of the vectors held out unused.
 Score: the mean squared error over the clip, or the Mahalanobis distance of the error under the covariance of the source
 or of the target clips' training errors, whichever is smaller. Threshold: a gamma law fitted to the training scores.
+Training multiplies in bfloat16 where the processor can (three times as fast here); scores are worked out in float32.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import torch
 from numpy.typing import NDArray
 from peers import Learned, Scores, Sound, log_mel
 from torch import nn
+
+from detectors.training import autocast
 
 EPOCHS, BATCH, FRAMES = 100, 256, 5
 WIDTHS = (128, 128, 128, 128, 8, 128, 128, 128, 128)
@@ -50,7 +53,9 @@ def trained(data: Vectors, seed: int, epochs: int) -> nn.Sequential:
             if len(part) < 2:
                 continue  # batch normalisation needs two
             adam.zero_grad()
-            nn.functional.mse_loss(net(x[part]), x[part]).backward()
+            with autocast(x.device):
+                loss = nn.functional.mse_loss(net(x[part]).float(), x[part])
+            loss.backward()
             adam.step()
     return net.eval()
 
