@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from monitor.cli_generate import prior_app, synthesize
+from monitor.cli_generate import FaultSource, LevelFolder, prior_app, synthesize
 from monitor.cli_roi import add_command as add_roi
 from monitor.cli_roi import compare_sides
 from monitor.cli_separation import add_commands as add_separation
@@ -76,6 +76,8 @@ def train(
     machine: Annotated[list[str] | None, typer.Option("--machine", help="Only this machine (may be repeated).")] = None,
     detector: Annotated[str, typer.Option("--detector", help="Detector to fit; empty: the default.")] = "",
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    faults: FaultSource = "none",
+    levels: LevelFolder = None,
     as_json: Json = False,
 ) -> None:
     """Learn how each machine sounds when healthy: models, calibrated, with a model card."""
@@ -83,8 +85,10 @@ def train(
 
     line = load_line(config)  # before torch: a mistake in the settings is told at once
     from monitor.train import train_line
+    from monitor.train_faults import Faults
 
-    cards = train_line(line, only=machine or (), detector=detector, seed=seed, quiet=as_json)
+    extra = Faults(faults, levels)
+    cards = train_line(line, only=machine or (), detector=detector, seed=seed, faults=extra, quiet=as_json)
     if as_json:
         _print_json(cards)
 

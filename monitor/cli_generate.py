@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
+
+FaultSource = Annotated[
+    Literal["none", "naive", "physics", "adapted", "sds"],
+    typer.Option("--faults", help="Made-up faults to train with, beside healthy sound."),
+]
+LevelFolder = Annotated[
+    Path | None,
+    typer.Option("--levels", help="Measure from which level on faults are heard; pictures go here.", metavar="DIR"),
+]
 
 prior_app = typer.Typer(help="The diffusion prior of machine sound: train it anew, inspect it.", no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]

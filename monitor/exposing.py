@@ -27,7 +27,7 @@ SOURCES: tuple[Source, ...] = ("none", "naive", "physics", "adapted", "sds")
 RATE = 16_000  # of makers and prior
 SECONDS = 2.0
 COUNT = 16
-ITERATIONS = 12  # of SDS: a fifth of what `synthesize` takes, since every machine needs a library of its own
+ITERATIONS, DRAWS = 20, 1  # of SDS: a sixth of what `synthesize` takes, since every machine needs its own library
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ def _taught(order: FaultOrder) -> list[FaultSound]:
     from sds_engine.tasks.library import SETTINGS, Order, make_library
 
     prior, gate = load_prior(None).prior, load_gate()
-    settings = replace(SETTINGS, iterations=ITERATIONS)
+    settings = replace(SETTINGS, iterations=ITERATIONS, draws=DRAWS)
     found: list[FaultSound] = []
     for kind, count in order.shares().items():
         prompt = f"{kind.replace('_', ' ')} fault, {order.prompt}"

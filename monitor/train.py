@@ -19,6 +19,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from detectors.card import Source
+from detectors.exposure_mix import FaultSound
 from detectors.kinematics import Kinematics
 from detectors.model import Clip, Model, fit_model
 from detectors.store import save_models
@@ -28,6 +29,7 @@ from monitor.errors import WorkFailed
 from monitor.settings import Line, Machine
 from monitor.site_sound import SiteRecordings, adapted_stage, usable_rate
 from monitor.stages import MaskStage
+from monitor.train_faults import Faults, exposed_name, levels_of, training_faults
 from sds_engine.physics.bearings import Bearing
 from streams import soundfiles
 
@@ -65,9 +67,15 @@ def groups(machine: Machine) -> list[Group]:
 
 
 def train_line(
-    line: Line, *, only: Sequence[str] = (), detector: str = "", seed: int = 0, quiet: bool = False
+    line: Line,
+    *,
+    only: Sequence[str] = (),
+    detector: str = "",
+    seed: int = 0,
+    faults: Faults | None = None,
+    quiet: bool = False,
 ) -> list[dict[str, Any]]:
-    """Train the machines of `line` (or `only` some); returns a summary per model.
+    """Train the machines of `line` (or `only` some); returns a summary per model. `faults`: those used in training.
 
     Raises WorkFailed, naming machine and folder, where there is too little to learn from.
     """
@@ -77,7 +85,8 @@ def train_line(
             f"machine {', '.join(unknown)} is not in line.toml: it has {', '.join(m.id for m in line.machine)}"
         )
     chosen = [machine for machine in line.machine if not only or machine.id in only]
-    jobs = [(line, machine, detector, seed, quiet) for machine in chosen]
+    faults = (faults or Faults()).checked(line.site.rate)
+    jobs = [(line, machine, detector, seed, faults, quiet) for machine in chosen]
     processes = min(PROCESSES, os.cpu_count() or 1) if len(jobs) > PROCESSES else 1  # starting them takes seconds
     with progress("train", quiet=quiet) as step:
         if processes == 1:
@@ -93,10 +102,18 @@ def _one_thread() -> None:
     threadpool_limits(1)
 
 
-def _train_machine(line: Line, machine: Machine, detector: str, seed: int, quiet: bool) -> list[dict[str, Any]]:  # noqa: FBT001 - a job's row
+def _train_machine(
+    line: Line,
+    machine: Machine,
+    detector: str,
+    seed: int,
+    faults: Faults,
+    quiet: bool,  # noqa: FBT001 - a job's row
+) -> list[dict[str, Any]]:
     models: dict[str, Model] = {}
     sources: list[Source] = []
     summaries = []
+    levels: dict[str, Any] = {}
     for group in groups(machine):
         try:
             clips, heard, refused = read_healthy(group, line.site.rate)
@@ -107,20 +124,29 @@ def _train_machine(line: Line, machine: Machine, detector: str, seed: int, quiet
         if not clips:
             raise WorkFailed(f"machine {machine.id}: no usable recording in {group.folder}: add healthy recordings")
         separation, notes = separation_of(line, machine, clips, seed, quiet=quiet)
-        model = _fit(clips, line, machine, detector, seed, separation)
+        sounds = training_faults(machine, clips, faults, seed, quiet=quiet)
+        model = _fit(clips, line, machine, exposed_name(detector, faults), seed, separation, sounds)
         model = replace(model, notes=(*model.notes, *notes))
         models[group.key] = model
+        if faults.levels is not None:
+            levels[group.key] = levels_of(line, machine, group.key, model, clips, faults.levels, quiet=quiet)
         sources += heard
         summaries.append(_summary(machine, group, model, len(heard), refused))
         say(_words(summaries[-1]), quiet=quiet)
     changes = read_baselines(line.models, machine.id)
-    figures = {"baselines": changes} if changes else {}
+    figures = {name: found for name, found in (("baselines", changes), ("levels", levels)) if found}
     save_models(line.models / machine.id, models, machine=machine.id, sources=sources, figures=figures)
     return summaries
 
 
 def _fit(
-    clips: Sequence[Clip], line: Line, machine: Machine, detector: str, seed: int, separation: MaskStage | None = None
+    clips: Sequence[Clip],
+    line: Line,
+    machine: Machine,
+    detector: str,
+    seed: int,
+    separation: MaskStage | None = None,
+    faults: Sequence[FaultSound] = (),
 ) -> Model:
     try:
         return fit_model(
@@ -131,6 +157,7 @@ def _fit(
             seed=seed,
             kinematics=kinematics_of(machine),
             separation=separation,
+            faults=faults,
         )
     except ValueError as error:
         raise WorkFailed(f"machine {machine.id}: {error}") from error

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ from detectors.frontend import FrontEnd
 from detectors.recordings import Chosen, Clip, choose_contexts
 from monitor.exposing import FaultOrder, Source, fault_sounds, machine_physics
 from monitor.manifest import read_manifest
+from monitor.site_sound import SiteRecordings
 from sds_engine.physics.faults import FAULTS, Fault, add_fault
 from sds_engine.physics.kinds import draw_machine
 from sds_engine.physics.machines import draw_take, render_take
@@ -33,7 +34,7 @@ from streams.soundfiles import read_clip
 
 WINDOW, CONTEXT = 32_000, 5
 STRUCK = ("outer_race", "inner_race", "ball", "broken_tooth", "looseness", "rattle")
-KINDS = ("fan", "pump", "compressor")  # both families occur on these
+KINDS = ("fan", "pump")  # both families occur on these
 LEARN, TEST, VIEWS = 16, 16, 4
 FRONT_END = FrontEnd.at(RATE)
 
@@ -58,6 +59,7 @@ class World:
     odd: Evidence
     odd_recording: NDArray[np.str_]
     order: FaultOrder
+    site: SiteRecordings | None = None
 
     @property
     def groups(self) -> torch.Tensor:
@@ -85,7 +87,7 @@ def real_world(tool: Path, snr_db: float, seed: int, count: int) -> World:
         command = [sys.executable, str(tool), folder, "--snr", str(snr_db), "--seed", str(seed)]
         subprocess.run(command, check=True, capture_output=True)
         rows = read_manifest(Path(folder) / "manifest.csv").rows
-        sounds = {id(row): read_clip(row.file, rate=RATE) for row in rows if row.label != "background"}
+        sounds = {id(row): read_clip(row.file, rate=RATE) for row in rows}
     learn = [row for row in rows if row.split == "train" and row.label == "normal"]
     clips = [Clip(torch.from_numpy(sounds[id(row)]), row.recording) for row in learn]
     chosen = _chosen(clips, seed)
@@ -106,6 +108,10 @@ def real_world(tool: Path, snr_db: float, seed: int, count: int) -> World:
         _hear([sounds[id(row)] for row in odd]),
         np.array([row.recording for row in odd]),
         FaultOrder(FAULTS["fan"], count, seed, "fan", physics),
+        SiteRecordings(
+            [torch.from_numpy(one) for one in clean],
+            [torch.from_numpy(sounds[id(row)]) for row in rows if row.label == "background"],
+        ),
     )
 
 
@@ -162,13 +168,15 @@ def simulated_world(kind: str, snr_db: float, seed: int, count: int) -> World:
     )
 
 
-def worlds(tool: Path | None, seeds: Sequence[int], levels: Sequence[float], count: int) -> Iterator[World]:
-    """All of them: the real fan at each level, and three simulated machines at 0 dB."""
+def worlds(
+    tool: Path | None, seeds: Sequence[int], levels: Sequence[float], kinds: Sequence[str], count: int
+) -> Iterator[World]:
+    """All of them: the real fan at each level, and simulated machines at 0 dB."""
     for seed in seeds:
         if tool is not None:
             for snr_db in levels:
                 yield real_world(tool, snr_db, seed, count)
-        for kind in KINDS:
+        for kind in kinds:
             yield simulated_world(kind, 0.0, seed, count)
 
 
@@ -176,8 +184,8 @@ def sounds_of(source: Source, world: World, cache: Path) -> list[FaultSound]:
     """The training faults of a world; what a prior taught is kept on disk, since it costs minutes."""
     if source != "sds":
         return fault_sounds(source, world.order)
-    real = "real" if world.family == "real" else world.name.split(",")[0]
-    path = cache / f"{real}-{world.order.seed}-{world.order.count}.npz"
+    name = "real" if world.family == "real" else world.name.split(",")[0]
+    path = cache / f"{name}-{world.order.seed}-{world.order.count}.npz"
     if not path.exists():
         made = fault_sounds(source, world.order)
         cache.mkdir(parents=True, exist_ok=True)
@@ -189,8 +197,3 @@ def sounds_of(source: Source, world: World, cache: Path) -> list[FaultSound]:
             FaultSound(str(kind), torch.from_numpy(wave))
             for kind, wave in zip(found["kinds"], found["waves"], strict=True)
         ]
-
-
-def fresh(world: World, seed: int) -> World:
-    """The same world with another draw of training faults."""
-    return replace(world, order=replace(world.order, seed=seed))
