@@ -9,7 +9,7 @@ from torch import Tensor
 from sds_engine.dsp import si_sdr
 from sds_engine.separation.base import Query, QueryError
 from sds_engine.separation.exdiff.bridge import SIGMA
-from sds_engine.separation.exdiff.model import Asked, Belief, ExDiffModel, Seen, in_phase, weights
+from sds_engine.separation.exdiff.model import Belief, ExDiffModel, Look, in_phase, weights
 from sds_engine.separation.exdiff.network import ExDiffSize
 from sds_engine.separation.exdiff.separator import ExDiff, asked_with
 from sds_engine.separation.extractor import Extractor
@@ -140,14 +140,12 @@ def test_queries_are_those_of_the_extractor() -> None:
 
 def test_a_bridge_point_is_weighed_by_bayes() -> None:
     """The weights of mixture and point are those of a Gaussian prior times a Gaussian likelihood, on a fine grid."""
-    model = made(trained=False)
-    with torch.inference_mode():
-        seen: Seen = model.see(analyse(MIX[:1]), asked_with(QUERY, 1))
+    look = Look.at(analyse(MIX[:1]), asked_with(QUERY, 1))
     gain, variance, t = 0.4, 0.3, 0.6
-    unit, mixture, known = float(seen.unit[0, 9, 40]), 0.7, 0.2
-    shape = seen.unit.shape
+    unit, mixture, known = float(look.unit[0, 9, 40]), 0.7, 0.2
+    shape = look.unit.shape
     belief = Belief(torch.full(shape, gain), torch.full(shape, variance))
-    a, w = weights(seen, belief, torch.tensor([t]))
+    a, w = weights(look, belief, torch.tensor([t]))
     found = float(a[0, 9, 40]) * mixture + float(w[0, 9, 40]) * known
     s = torch.linspace(-6.0, 6.0, 200_001, dtype=torch.float64)
     log = -((s - gain * mixture) ** 2) / variance - (known - (1 - t) * s) ** 2 / (SIGMA**2 * t * (1 - t) * unit)
@@ -157,13 +155,7 @@ def test_a_bridge_point_is_weighed_by_bayes() -> None:
 
 def test_a_point_in_phase_is_a_gain() -> None:
     """Half of the mixture is heard as one half, a quarter turn away as nothing."""
-    with torch.inference_mode():
-        seen = made("none").see(analyse(MIX), Asked(*_asked()))
-    loud = seen.power > 1e-6
-    assert torch.allclose(in_phase(0.5 * seen.mixture, seen)[loud], torch.tensor(0.5), atol=1e-4)
-    assert torch.allclose(in_phase(0.5j * seen.mixture, seen)[loud], torch.tensor(0.0), atol=1e-4)
-
-
-def _asked() -> tuple:  # type: ignore[type-arg]  # fields of Asked
-    asked = asked_with(QUERY, len(MIX))
-    return asked.query, asked.power
+    look = Look.at(analyse(MIX), asked_with(QUERY, len(MIX)))
+    loud = look.power > 1e-6
+    assert torch.allclose(in_phase(0.5 * look.mixture, look)[loud], torch.tensor(0.5), atol=1e-4)
+    assert torch.allclose(in_phase(0.5j * look.mixture, look)[loud], torch.tensor(0.0), atol=1e-4)

@@ -10,11 +10,11 @@ from torch import Tensor
 from sds_engine.separation.exdiff.bridge import SIGMA
 from sds_engine.separation.exdiff.cells import spread
 from sds_engine.separation.exdiff.mixing import Heard, heard
-from sds_engine.separation.exdiff.model import ExDiffModel, Variant, in_phase
+from sds_engine.separation.exdiff.model import ExDiffModel, Look, Variant, in_phase
 from sds_engine.separation.exdiff.network import ExDiffSize
 from sds_engine.separation.exdiff.separator import ExDiff, load_exdiff
 from sds_engine.separation.exdiff.train import advance, ship
-from sds_engine.separation.exdiff.training import answer, known_at, loss_of
+from sds_engine.separation.exdiff.training import Task, answer, known_at, loss_of
 from sds_engine.separation.extractor import WeightsError
 from sds_engine.separation.grid import BINS, RATE, power
 from sds_engine.separation.mixing import Mixer
@@ -55,35 +55,48 @@ def test_every_variant_hears_the_same_mixtures() -> None:
 def slow_error(model: ExDiffModel, examples: Heard, t: Tensor, known: Tensor) -> Tensor:
     """|answer - S|^2 of fine cells, spectrum by spectrum, from the sampler's own `predict`."""
     errors = []
-    seen = model.see(examples.mixture, examples.asked)
+    seen = model.see(Look.at(examples.mixture, examples.asked))
     for row in range(len(t)):
         at, on_the_way = float(t[row]), row - (len(t) - len(known))
         state = at * seen.first()
         if on_the_way >= 0:
-            state = state + torch.zeros_like(seen.mixture).index_copy(0, torch.tensor([row]), known[[on_the_way]])
-        found = model.predict(seen, state, at)[row]
-        errors.append(power(found - examples.target[row].T)[:, :256])
+            state = state + torch.zeros_like(state).index_copy(0, torch.tensor([row]), known[[on_the_way]])
+        found, _ = model.predict(seen, state, at)
+        errors.append(power(found[row] - examples.target[row].T)[:, :256])
     return torch.stack(errors)
 
 
 def test_the_loss_is_the_error_of_what_the_sampler_would_say() -> None:
-    """Six inner products give the squared error that the predicted spectrum has, at t = 1 and along the bridge."""
+    """Inner products give the squared error that the predicted spectrum has, at t = 1 and along the bridge."""
     model = fresh().net.eval()
     torch.nn.init.normal_(model.net.last.weight, std=0.1)
     examples = heard(mixer(), 1, 4)
     with torch.inference_mode():
-        answered = answer(model, examples, torch.Generator().manual_seed(7))
+        task = Task.of(examples, torch.Generator().manual_seed(7))
+        error, _ = answer(model, task)
         generator = torch.Generator().manual_seed(7)
-        ways = len(examples.mixture) - answered.alone
-        t = torch.ones(len(examples.mixture))
-        t[-ways:] = 0.02 + 0.98 * torch.rand(ways, generator=generator)
+        ways = len(examples.mixture) - task.alone
+        assert 1 <= ways <= task.alone
+        assert torch.equal(task.t[-ways:], 0.02 + 0.98 * torch.rand(ways, generator=generator))
         target = examples.target.transpose(1, 2).contiguous()
-        known = known_at(target[-ways:], answered.seen.unit[-ways:], t[-ways:], generator)
-        slow = slow_error(model, examples, t, known)
-    largest = answered.seen.power.amax(dim=(1, 2), keepdim=True)
-    assert float(((answered.error[..., :256] - slow) / largest).abs().max()) < 1e-4
-    assert ways >= 1
-    assert answered.alone >= ways
+        known = known_at(target[-ways:], task.look.unit[-ways:], task.t[-ways:], generator)
+        slow = slow_error(model, examples, task.t, known)
+    largest = task.look.power.amax(dim=(1, 2), keepdim=True)
+    assert float(((error[..., :256] - slow) / largest).abs().max()) < 1e-4
+
+
+def test_a_guess_may_be_shared() -> None:
+    """Variants trained side by side learn what each would alone: the frozen extractor is asked once for both."""
+    sound = mixer()
+    together, alone = [fresh("latents"), fresh("none")], [fresh("latents"), fresh("none")]
+    together[1].net._guide = together[0].net._guide  # one extractor for both, as in training
+    for _ in range(2):
+        advance(together, sound, 4, 100, 0)
+        for one in alone:
+            advance([one], sound, 4, 100, 0)
+    for one, other in zip(together, alone, strict=True):
+        for key, value in one.net.state_dict().items():
+            assert torch.equal(other.net.state_dict()[key], value), key
 
 
 def test_points_of_the_bridge_have_its_noise() -> None:
@@ -106,11 +119,11 @@ def test_training_lowers_the_loss_and_leaves_the_guide_alone() -> None:
         guide = training.net.extractor
         assert guide is not None
         before = guide.last.weight.detach().clone()
-        examples = heard(mixer(), 0, 4)
+        task = Task.of(heard(mixer(), 0, 4), torch.Generator().manual_seed(0))
         with torch.no_grad():
-            first = float(loss_of(training.net, examples, torch.Generator().manual_seed(0)))
+            first = float(loss_of(training.net, task))
         for _ in range(30):
-            loss = loss_of(training.net, examples, torch.Generator().manual_seed(0))
+            loss = loss_of(training.net, task)
             loss.backward()  # type: ignore[no-untyped-call]  # torch ships it untyped
             training.optimiser.step()
             training.optimiser.zero_grad()
@@ -124,11 +137,11 @@ def test_a_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
     sound = mixer()
     for training, steps in ((straight, 4), (broken, 2)):
         for _ in range(steps):
-            advance(training, sound, 4, 100, 0)
+            advance([training], sound, 4, 100, 0)
     save_checkpoint(broken, tmp_path / "checkpoint.safetensors")
     resume(again, tmp_path / "checkpoint.safetensors")
     for _ in range(2):
-        advance(again, sound, 4, 100, 0)
+        advance([again], sound, 4, 100, 0)
     assert again.step == straight.step == 4
     for key, value in straight.net.state_dict().items():
         assert torch.equal(again.net.state_dict()[key], value), key
@@ -160,8 +173,8 @@ def test_weights_come_back(tmp_path: Path, variant: Variant) -> None:
     gains = []
     with torch.inference_mode():
         for one in (model, training.net.eval()):
-            seen = one.see(sound.mixture, sound.asked)
-            gains.append(in_phase(one.predict(seen, seen.first(), 1.0), seen))
+            seen = one.see(Look.at(sound.mixture, sound.asked))
+            gains.append(in_phase(one.predict(seen, seen.first(), 1.0)[0], seen.look))
     assert torch.allclose(gains[0], gains[1], atol=0.02)
 
 

@@ -40,27 +40,58 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What is computed once for mixtures; all but `mixture` are [batch, frame, cell].
+class Look:
+    """What a mixture itself shows, the same for every variant; all but `mixture` and `mel` are [batch, frame, cell].
 
-    mixture: the STFT [batch, frame, bin]; power: its own; unit: the power around a cell; logit: of the first guess;
-    start: the gain that makes x_1 of the mixture; level: scaled dB; detail: how the mixture's fine structure differs
-    from the enrolment's.
+    mixture: the STFT [batch, frame, bin]; mel: the extractor's view [batch, mel, frame] in dB; power: of cells; unit:
+    the power around a cell; level: scaled dB; detail: how the mixture's fine structure differs from the enrolment's.
     """
 
     mixture: Tensor
+    mel: Tensor
     power: Tensor
     unit: Tensor
-    logit: Tensor
-    start: Tensor
     level: Tensor
     detail: Tensor
     query: QueryInput
+
+    @classmethod
+    def at(cls, mixture: Tensor, asked: Asked) -> Look:
+        """Look at mixtures: STFTs [batch, bin, frame]."""
+        frames = mixture.transpose(1, 2).contiguous()
+        bins = power(frames)
+        cells = pooled(bins)
+        wanted = detail_db(asked.power, pooled(asked.power)) * asked.query.has_sound[:, None]
+        return cls(
+            mixture=frames,
+            mel=log_mel(bins.transpose(1, 2)),
+            power=cells,
+            unit=unit_power(cells) * (cells > 0.0),  # no noise beside a sound where there is none
+            level=scaled(decibels(cells)),
+            detail=((detail_db(bins, cells) - wanted[:, None]) / _DETAIL_DB).clamp(-_CLIP, _CLIP),
+            query=asked.query,
+        )
+
+
+@dataclass(frozen=True)
+class Guess:
+    """The first guess: logits of its gain [batch, frame, cell], and the extractor's latents [batch, token, latent]."""
+
+    logit: Tensor
     latents: Tensor | None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A mixture, the first guess at its target, and the gain that makes x_1 of the mixture [batch, frame, cell]."""
+
+    look: Look
+    guess: Guess
+    start: Tensor
 
     def first(self) -> Tensor:
         """Where bridges start: x_1 [batch, frame, bin]."""
-        return spread(self.start) * self.mixture
+        return spread(self.start) * self.look.mixture
 
 
 @dataclass(frozen=True)
@@ -95,62 +126,47 @@ class ExDiffModel(nn.Module):
         """What guides; frozen but for `joint`."""
         return self._guide[0]
 
-    def see(self, mixture: Tensor, asked: Asked) -> Seen:
-        """Look at mixtures: STFTs [batch, bin, frame]."""
-        frames = mixture.transpose(1, 2).contiguous()
-        bins = power(frames)
-        cells = pooled(bins)
-        mel = log_mel(bins.transpose(1, 2))
-        logits, latents = self._guess(mel, asked.query)
-        guess = torch.sigmoid(logits).transpose(1, 2) @ cells_of_bands(bins.device)
-        guess = guess.clamp(_LEAST_GAIN, 1.0 - _LEAST_GAIN)
-        wanted = detail_db(asked.power, pooled(asked.power)) * asked.query.has_sound[:, None]
-        detail = ((detail_db(bins, cells) - wanted[:, None]) / _DETAIL_DB).clamp(-_CLIP, _CLIP)
-        return Seen(
-            mixture=frames,
-            power=cells,
-            unit=unit_power(cells) * (cells > 0.0),  # no noise beside a sound where there is none
-            logit=torch.logit(guess),
-            start=torch.ones_like(guess) if self.extractor is None else guess.detach(),
-            level=scaled(decibels(cells)),
-            detail=detail,
-            query=asked.query,
-            latents=latents,
-        )
-
-    def _guess(self, mel: Tensor, query: QueryInput) -> tuple[Tensor, Tensor | None]:
-        """Logits of the first guess [batch, mel, frame], and the extractor's latents where this variant asks."""
+    def guess(self, look: Look) -> Guess:
+        """The extractor's answer, or without one what the enrolment alone says."""
         if self.extractor is None:
-            return enrolment_logits(mel, query), None
+            return Guess(_on_cells(enrolment_logits(look.mel, look.query)), None)
         learns = self.variant == "joint" and torch.is_grad_enabled()
         with torch.set_grad_enabled(learns), torch.autocast("cpu", torch.bfloat16, enabled=self.fast):
-            logits, latents = self.extractor.answer(mel, query)
-        return logits, latents if self.size.ask else None
+            logits, latents = self.extractor.answer(look.mel, look.query)
+        return Guess(_on_cells(logits), latents)
+
+    def see(self, look: Look, guess: Guess | None = None) -> Seen:
+        """What this variant sees of mixtures; `guess` where another one's of the same extractor is at hand."""
+        guess = guess or self.guess(look)
+        start = torch.ones_like(guess.logit) if self.extractor is None else torch.sigmoid(guess.logit).detach()
+        return Seen(look, guess, start)
 
     def believe(self, seen: Seen, heard: Tensor, t: Tensor) -> Belief:
         """What the network takes for the target at points of the bridge.
 
         heard [batch, frame, cell] is what the points say of it (`in_phase`), t [batch] where on the bridge they are.
         """
-        inputs = torch.stack([seen.level, seen.logit / 4.0, seen.detail, _hint(seen, heard, t)], dim=2)
+        look, logit = seen.look, seen.guess.logit
+        inputs = torch.stack([look.level, logit / 4.0, look.detail, _hint(seen, heard, t)], dim=2)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.fast):
-            out = self.net(inputs, t, seen.query, seen.latents)
+            out = self.net(inputs, t, look.query, seen.guess.latents)
         shift, by_detail, by_size, sure = out.unbind(2)
-        size = (seen.power / seen.unit.clamp_min(FLOOR)).clamp_min(1e-3).log()
-        gain = torch.sigmoid(seen.logit + shift + by_detail * seen.detail + by_size * size)
-        return Belief(gain, _variance(gain, seen) * sure.clamp(-_CLIP, _CLIP).exp())
+        size = (look.power / look.unit.clamp_min(FLOOR)).clamp_min(1e-3).log()
+        gain = torch.sigmoid(logit + shift + by_detail * look.detail + by_size * size)
+        return Belief(gain, _variance(gain, look) * sure.clamp(-_CLIP, _CLIP).exp())
 
-    def predict(self, seen: Seen, state: Tensor, t: float) -> Tensor:
-        """E[x_0 | state, mixture] for states of the bridge [batch, frame, bin], complex."""
+    def predict(self, seen: Seen, state: Tensor, t: float) -> tuple[Tensor, Belief]:
+        """E[x_0 | state, mixture] for states of the bridge [batch, frame, bin], complex, and the belief behind it."""
         at = torch.full((len(state),), t, device=state.device)
         known = state - t * seen.first()
-        by_mixture, by_point = weights(seen, self.believe(seen, in_phase(known, seen), at), at)
-        return spread(by_mixture) * seen.mixture + spread(by_point) * known
+        belief = self.believe(seen, in_phase(known, seen.look), at)
+        by_mixture, by_point = weights(seen.look, belief, at)
+        return spread(by_mixture) * seen.look.mixture + spread(by_point) * known, belief
 
 
-def in_phase(known: Tensor, seen: Seen) -> Tensor:
+def in_phase(known: Tensor, look: Look) -> Tensor:
     """What a point of the bridge without its start [batch, frame, bin] is of the mixture, as a gain of cells."""
-    return pooled(dot(known, seen.mixture)) / seen.power.clamp_min(FLOOR)
+    return pooled(dot(known, look.mixture)) / look.power.clamp_min(FLOOR)
 
 
 def dot(one: Tensor, other: Tensor) -> Tensor:
@@ -158,23 +174,29 @@ def dot(one: Tensor, other: Tensor) -> Tensor:
     return one.real * other.real + one.imag * other.imag
 
 
-def weights(seen: Seen, belief: Belief, t: Tensor) -> tuple[Tensor, Tensor]:
+def weights(look: Look, belief: Belief, t: Tensor) -> tuple[Tensor, Tensor]:
     """The weights [batch, frame, cell] of mixture and known point in the posterior mean of the target.
 
     `known` = x_t - t x_1 = (1 - t) S + sigma sqrt(t (1 - t)) unit z observes a Gaussian S: conjugate, and exact.
     """
     t = t[:, None, None]
-    by_point = belief.variance / (belief.variance * (1.0 - t) + SIGMA**2 * t * seen.unit).clamp_min(1e-20)
+    by_point = belief.variance / (belief.variance * (1.0 - t) + SIGMA**2 * t * look.unit).clamp_min(1e-20)
     return belief.gain * (1.0 - (1.0 - t) * by_point), by_point * (t < 1.0)
 
 
 def _hint(seen: Seen, heard: Tensor, t: Tensor) -> Tensor:
     """What the bridge's point says over the first guess, as a gain [batch, frame, cell]; nothing at t = 1."""
-    guess = torch.sigmoid(seen.logit).detach()
-    _, by_point = weights(seen, Belief(guess, _variance(guess, seen)), t)
+    guess = torch.sigmoid(seen.guess.logit).detach()
+    _, by_point = weights(seen.look, Belief(guess, _variance(guess, seen.look)), t)
     return (by_point * (heard - (1.0 - t[:, None, None]) * guess)).clamp(-_CLIP, _CLIP)
 
 
-def _variance(gain: Tensor, seen: Seen) -> Tensor:
+def _variance(gain: Tensor, look: Look) -> Tensor:
     """Of a Gaussian sound when only its sum X with another is known: gain (1 - gain) |X|^2, the gain Wiener's."""
-    return gain * (1.0 - gain) * seen.power + _LEAST_VARIANCE * seen.unit
+    return gain * (1.0 - gain) * look.power + _LEAST_VARIANCE * look.unit
+
+
+def _on_cells(logits: Tensor) -> Tensor:
+    """Logits of gains of mel bands [batch, mel, frame] as those of cells [batch, frame, cell]."""
+    gain = torch.sigmoid(logits.float()).transpose(1, 2) @ cells_of_bands(logits.device)
+    return torch.logit(gain.clamp(_LEAST_GAIN, 1.0 - _LEAST_GAIN))

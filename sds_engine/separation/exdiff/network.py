@@ -32,7 +32,7 @@ class ExDiffSize:
     query: int = 128
     patch: int = 2
     heads: int = 4
-    ask: tuple[int, ...] = (1, 3)
+    ask: tuple[int, ...] = (0, 2)
 
     def plain(self) -> dict[str, object]:
         """For a card."""
@@ -58,8 +58,6 @@ class Ask(nn.Module):
         self.out = nn.Linear(size.channels, size.channels)
         slopes = 4.0 * 0.25 ** torch.arange(size.heads).float()
         self.bias = nn.Parameter(-slopes[:, None] * torch.arange(-_REACH, _REACH + 1).abs())
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
 
     def forward(self, hidden: Tensor, latents: Tensor) -> Tensor:
         """Of the shape of `hidden` [batch, token, channel]; latents [batch, token, latent] of the same tokens."""

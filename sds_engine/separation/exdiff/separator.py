@@ -14,7 +14,7 @@ from sds_engine.separation.base import Enhanced, Query
 from sds_engine.separation.classical import mean_power
 from sds_engine.separation.exdiff.bridge import Noise, sample
 from sds_engine.separation.exdiff.cells import spread
-from sds_engine.separation.exdiff.model import VARIANTS, Asked, ExDiffModel, Seen, dot
+from sds_engine.separation.exdiff.model import VARIANTS, Asked, Belief, ExDiffModel, Look, Seen, dot
 from sds_engine.separation.exdiff.network import ExDiffSize
 from sds_engine.separation.extractor import WEIGHTS, WeightsError, load_extractor, net_of, query_input, read_weights
 from sds_engine.separation.grid import BINS, FLOOR, Separated, analyse, apply_mask, power, synthesise
@@ -46,35 +46,36 @@ class ExDiff:
     @torch.inference_mode()
     def enhance(self, mix: Tensor, query: Query) -> Enhanced:
         """The same with the unmasked answer and the confidence."""
-        spectrum = analyse(mix)
-        seen = self.model.see(spectrum, asked_with(query, len(mix)))
-        if self.shuffled and seen.latents is not None:
-            seen = replace(seen, latents=seen.latents.roll(seen.latents.shape[1] // 2, dims=1))
-        state = sample(lambda x, t: self.model.predict(seen, x, t), seen.first(), self.nfe, self._noise(seen))
-        share = dot(state, seen.mixture) / power(seen.mixture).clamp_min(FLOOR**2)
-        mask = torch.where(power(seen.mixture) > 0, share, 0.0).clamp(0.0, 1.0).transpose(1, 2)
-        unmasked = synthesise(state.transpose(1, 2), mix.shape[1])
-        return Enhanced(apply_mask(mix, mask), unmasked, self._confidence(seen, state))
+        seen = self.model.see(Look.at(analyse(mix), asked_with(query, len(mix))))
+        latents = seen.guess.latents
+        if self.shuffled and latents is not None:
+            seen = replace(seen, guess=replace(seen.guess, latents=latents.roll(latents.shape[1] // 2, dims=1)))
+        beliefs: list[Belief] = []
+
+        def predict(x: Tensor, t: float) -> Tensor:
+            answer, belief = self.model.predict(seen, x, t)
+            beliefs.append(belief)
+            return answer
+
+        state = sample(predict, seen.first(), self.nfe, self._noise(seen))
+        loud, known = power(seen.look.mixture), power(state)
+        share = torch.where(loud > 0, dot(state, seen.look.mixture) / loud.clamp_min(FLOOR**2), 0.0)
+        sure = known / (known + spread(beliefs[0].variance)).clamp_min(FLOOR**2)  # |E S|^2 / E |S|^2
+        separated = apply_mask(mix, share.clamp(0.0, 1.0).transpose(1, 2))
+        return Enhanced(separated, synthesise(state.transpose(1, 2), mix.shape[1]), sure.transpose(1, 2))
 
     def _noise(self, seen: Seen) -> Noise | None:
         """Noise of the unit's level, the same for every row, so that no row depends on its batch."""
         if self.seed is None:
             return None
         generator = torch.Generator().manual_seed(self.seed)
-        level = spread(seen.unit.sqrt())
+        level = spread(seen.look.unit.sqrt())
 
         def draw(x: Tensor) -> Tensor:
             one = torch.randn((*x.shape[1:], 2), generator=generator).to(x.device)
             return level * torch.view_as_complex(one)
 
         return draw
-
-    def _confidence(self, seen: Seen, state: Tensor) -> Tensor:
-        """|E S|^2 / E |S|^2 [batch, band, frame]; 0 in silence. The variance is that before anything is sampled."""
-        at = torch.ones(len(state), device=state.device)
-        variance = spread(self.model.believe(seen, torch.zeros_like(seen.power), at).variance)
-        known = power(state)
-        return (known / (known + variance).clamp_min(FLOOR**2)).transpose(1, 2)
 
 
 def asked_with(query: Query, batch: int) -> Asked:
