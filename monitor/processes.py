@@ -11,7 +11,7 @@ from types import FrameType
 
 import typer
 
-from monitor.memory import keep_large_apart
+from monitor.memory import keep_a_round
 from monitor.settings import Line
 
 Stop = Callable[[], bool]
@@ -45,6 +45,6 @@ def watch_line(line: Line, *, stop: Stop) -> int:
     """Run the monitor until `stop`; prints where its page is."""
     from monitor.watch import watch
 
-    keep_large_apart()
+    keep_a_round()
     watch(line, stop=stop, ready=lambda url: typer.echo(f"page {url}"))
     return 0
