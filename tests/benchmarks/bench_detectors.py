@@ -4,10 +4,12 @@ The peer: librosa's log-mel (the same settings), mean and deviation per band, sc
 LedoitWolf, one clip of 10 s at a time. Ours: the same statistic in batches, from samples in memory to scores. Both are
 fitted on the same clips; the page says how far their scores differ.
 
-    python tests/benchmarks/bench_detectors.py [--clips 240] [--repeats 7] [--threads 2] [--data MANIFEST]
+    python tests/benchmarks/bench_detectors.py [--clips 240] [--repeats 7] [--threads 2] [--minutes 60]
+        [--data MANIFEST]
 
-writes docs/benchmarks/detectors.md and detectors.json. With --data (a manifest, such as make_dev_set.py writes) the
-page has the accuracy beside the speed.
+writes docs/benchmarks/detectors.md and detectors.json. Also there: what it costs to fit the default and the quick one
+on an hour of one microphone, and how large the models are on disk. With --data (a manifest, such as make_dev_set.py
+writes) the page has the accuracy beside the speed.
 """
 
 from __future__ import annotations
@@ -29,11 +31,11 @@ from numpy.typing import NDArray
 from detectors.aggregate import clips_evidence
 from detectors.base import Detector, Evidence, needs_waveform
 from detectors.frontend import FrontEnd
-from detectors.lineup import CONTROLS
-from detectors.lineup import DETECTORS as LINE_UP
+from detectors.lineup import CONTROLS, DETECTORS
+from detectors.model import Clip, fit_model
 from detectors.recordings import stack
+from detectors.store import save_models
 
-DETECTORS = tuple(kind for kind in LINE_UP if not needs_waveform(kind))  # the others hear more: docs/detection.md
 RATE, WINDOW, CONTEXT = 16_000, 32_000, 5
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks"
 Clips = NDArray[np.float32]
@@ -78,18 +80,19 @@ def peer(train: Clips) -> Callable[[Clips], NDArray[np.float64]]:
     return score
 
 
-def hear(samples: Clips, front_end: FrontEnd) -> Evidence:
+def hear(samples: Clips, front_end: FrontEnd, *, waveform: bool) -> Evidence:
     """One context per clip."""
-    return stack(clips_evidence(list(torch.from_numpy(samples)), front_end, WINDOW, CONTEXT))
+    return stack(clips_evidence(list(torch.from_numpy(samples)), front_end, WINDOW, CONTEXT, waveform=waveform))
 
 
 def ours(detector: Detector, front_end: FrontEnd, batch: int) -> Callable[[Clips], NDArray[np.float64]]:
     """A fitted detector: clips to statistics, `batch` clips at a time, from samples in memory."""
+    more = needs_waveform(detector)
 
     @torch.inference_mode()
     def score(test: Clips) -> NDArray[np.float64]:
-        parts = [detector.score(hear(test[start : start + batch], front_end)) for start in range(0, len(test), batch)]
-        return torch.cat(parts).numpy()
+        parts = np.split(test, range(batch, len(test), batch))
+        return torch.cat([detector.score(hear(part, front_end, waveform=more)) for part in parts]).numpy()
 
     return score
 
@@ -104,7 +107,7 @@ def streamed(detector: Detector, front_end: FrontEnd, batch: int) -> Callable[[C
         rows: list[Any] = []
         scores = []
         for start in range(0, len(windows), batch):
-            features = front_end(windows[start : start + batch])
+            features = front_end(windows[start : start + batch], waveform=needs_waveform(detector))
             rows = rows[-(CONTEXT - 1) :] if start else []
             rows += [features.row(number) for number in range(len(features))]
             contexts = [rows[end - CONTEXT : end] for end in range(CONTEXT, len(rows) + 1)]
@@ -147,7 +150,7 @@ def measure(count: int, repeats: int, threads: int) -> dict[str, Any]:
     torch.set_num_threads(threads)
     train, test = clips(96, 0), clips(count, 1)
     front_end = FrontEnd.at(RATE)
-    heard = hear(train, front_end)
+    heard = hear(train, front_end, waveform=True)
     fitted = {kind.name: kind().fit(heard) for kind in (*DETECTORS, *CONTROLS)}
     with threadpool_limits(threads):
         plain = peer(train)
@@ -170,6 +173,23 @@ def measure(count: int, repeats: int, threads: int) -> dict[str, Any]:
         "times_the_peer_at_least": min(times),
         "largest_relative_difference": float(np.max(np.abs(mine - theirs) / theirs)),
     }
+
+
+def costs(minutes: float) -> dict[str, dict[str, float]]:
+    """Seconds to fit on `minutes` of one microphone, from samples in memory to a calibrated model, and its size."""
+    import tempfile
+
+    sound = torch.from_numpy(np.concatenate([clips(6, minute).reshape(-1) for minute in range(round(minutes))]))
+    found = {}
+    for name in ("fusion", "quick-fusion"):
+        started = time.perf_counter()
+        model = fit_model([Clip(sound, "hour")], detector=name)
+        seconds = time.perf_counter() - started
+        with tempfile.TemporaryDirectory() as folder:
+            save_models(Path(folder) / "model", {"mic": model}, machine="hour")
+            size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
+        found[name] = {"fit_s": seconds, "megabytes": size / 1e6, "recordings": float(model.effective_n)}
+    return found
 
 
 def accuracy(manifest: Path) -> dict[str, Any]:
@@ -203,6 +223,10 @@ def page(found: dict[str, Any]) -> str:
     lines += ["| from samples to score | windows/s |", "|---|---:|"]
     lines += [f"| {name} | {rate:,.0f} |" for name, rate in rates.items()]
     lines += ["", verdict]
+    if found.get("costs"):
+        lines += ["", f"Fitted on {found['minutes']:g} minutes of one microphone, calibrated and stored:", ""]
+        lines += ["| | seconds | megabytes |", "|---|---:|---:|"]
+        lines += [f"| {name} | {one['fit_s']:.0f} | {one['megabytes']:.1f} |" for name, one in found["costs"].items()]
     if found.get("accuracy"):
         lines += ["", f"Accuracy on {found['data']} (official score of DCASE Task 2, 95% bootstrap interval):", ""]
         lines += ["| | official |", "|---|---|"]
@@ -218,10 +242,13 @@ def main() -> None:
     args.add_argument("--clips", type=int, default=240)
     args.add_argument("--repeats", type=int, default=7)
     args.add_argument("--threads", type=int, default=2)
+    args.add_argument("--minutes", type=float, default=60.0, help="of sound to fit on; 0 leaves that out")
     args.add_argument("--data", type=Path)
     args.add_argument("--name", default="labelled recordings", help="what --data is, for the page")
     given = args.parse_args()
     found = measure(given.clips, given.repeats, given.threads)
+    if given.minutes:
+        found |= {"minutes": given.minutes, "costs": costs(given.minutes)}
     if given.data:
         found |= {"data": given.name, "accuracy": accuracy(given.data)}
     PAGE.mkdir(parents=True, exist_ok=True)
