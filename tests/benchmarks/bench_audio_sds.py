@@ -4,8 +4,10 @@ writes docs/benchmarks/audio-sds.md and audio-sds.json, and docs/pictures/audio-
 chooses; the reporting judge, of other code and other sounds, reports. Prompts were committed before the prior.
 
 - samples: the prior's own samples under seen prompts, paraphrases and Japanese.
-- teach: 10 fault prompts x 16 seeds: the maker's start, SDS, and best-of-N random physics at the same processor time.
-- ablate: encoder against decoder, 1, 2 and 10 steps, emphasis on and off, guidance, on four prompts.
+- teach: 10 fault prompts x 16 seeds: the maker's start, the best of SCREEN starts, SDS from there, and best-of-N random
+  physics at the same processor time.
+- rejudge: what teach kept in build/audio-sds, by the reporting judge of today.
+- ablate: encoder against decoder, 1 and 4 steps, emphasis on and off, guidance, on four prompts, half the iterations.
 """
 
 from __future__ import annotations
@@ -21,21 +23,27 @@ from typing import Any
 import numpy as np
 import torch
 from reporting.judge import load_reporting
+from safetensors.torch import load_file, save_file
 from sds_tables import page, picture
 
 from sds_engine.judges.gate import load_gate
-from sds_engine.makers import maker_for
+from sds_engine.makers import Params, maker_for
+from sds_engine.makers.base import Maker
 from sds_engine.physics.faults import FAULT_KINDS
 from sds_engine.priors import logmel
+from sds_engine.priors.denoiser import Denoiser
 from sds_engine.priors.shipped import load_prior
 from sds_engine.sds import Ask, SdsSettings, SeededNoise, optimise
 from sds_engine.tasks.library import SETTINGS
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "benchmarks"
+KEPT = ROOT / "build" / "audio-sds"
 PROMPTS = Path(__file__).parent / "reporting"
 SEEDS = list(range(31_000, 31_016))  # of no other use
 KINDS = list(FAULT_KINDS)
+AMONG = 4  # samples of the prior, of which the gate's favourite is taken, where that is said
+SCREEN = 16  # random starts for each sound, of which the gate's favourite is taught
 ABLATED = ("outer_race", "ball", "belt_squeal", "rattle")
 
 
@@ -44,11 +52,14 @@ class Bench:
 
     def __init__(self) -> None:
         self.shipped = load_prior()
-        self.prior = self.shipped.prior
+        self.prior = replace(self.shipped.prior, denoiser=brief(self.shipped.prior.denoiser))
+        self.shipped = replace(self.shipped, prior=self.prior)
         self.gate, self.reporting = load_gate(), load_reporting()
         self.prompts = json.loads((PROMPTS / "prompts.json").read_text(encoding="utf-8"))["kinds"]
-        second = PROMPTS / "prompts_2.json"
-        self.second = json.loads(second.read_text(encoding="utf-8"))["kinds"] if second.exists() else {}
+        self.second, self.third = (
+            json.loads((PROMPTS / name).read_text(encoding="utf-8"))["kinds"]
+            for name in ("prompts_2.json", "prompts_3.json")
+        )
 
     def report(self, wave: torch.Tensor) -> torch.Tensor:
         return self.reporting.probabilities(wave)
@@ -69,27 +80,44 @@ class Bench:
             ("Japanese", self.prompts, "ja"),
             ("paraphrased, second set", self.second, "en"),
             ("Japanese, second set", self.second, "ja"),
+            ("paraphrased, third set", self.third, "en"),
+            ("Japanese, third set", self.third, "ja"),
         ):
-            if source:
-                found[sort] = {kind: self._sampled(kind, source[kind][key], each) for kind in [*KINDS, "healthy"]}
-                print(sort, np.mean([row["reporting"] for row in found[sort].values()]), flush=True)
+            found[sort] = {kind: self._sampled(kind, source[kind][key], each) for kind in [*KINDS, "healthy"]}
+            print(sort, np.mean([row["reporting"] for row in found[sort].values()]), flush=True)
+        best = {k: self._sampled(k, self.prompts[k]["canonical"], each, AMONG) for k in [*KINDS, "healthy"]}
+        found[f"seen, the gate's choice of {AMONG}"] = best
         return found
 
-    def _sampled(self, kind: str, prompts: str | list[str], each: int) -> dict[str, float]:
+    def _sampled(self, kind: str, prompts: str | list[str], each: int, among: int = 1) -> dict[str, float]:
+        """Samples under these prompts in turn; with `among`, of so many the one that the gate takes for the kind."""
         texts = [prompts] if isinstance(prompts, str) else prompts
-        asked = [texts[i % len(texts)] for i in range(each)]
-        wave = self.shipped.sample(self.prior.embed(asked), list(range(41_000, 41_000 + each)))
+        asked = [texts[i // among % len(texts)] for i in range(each * among)]
+        wave = self.shipped.sample(self.prior.embed(asked), list(range(41_000, 41_000 + len(asked))))
+        if among > 1:
+            liked = self.gated(kind, wave).reshape(each, among).argmax(1)
+            wave = wave.reshape(each, among, -1)[torch.arange(each), liked]
         said = self.report(wave).argmax(1) == self.reporting.classes.index(kind)
         gate = self.gate.probabilities(wave).argmax(1) == self.gate.index(kind)
         return {"reporting": float(said.float().mean()), "gate": float(gate.float().mean()), "count": each}
 
     # teaching ----------------------------------------------------------------------------------------------------
-    def taught(self, kind: str, settings: SdsSettings, seeds: list[int]) -> dict[str, Any]:
-        """SDS from each seed's start; the gate says which moment is kept, the reporting judge reports."""
+    def screened(self, maker: Maker, seeds: list[int], count: int) -> Params:
+        """For each seed its own start or one of count - 1 other starts of physics, whichever the gate likes best."""
+        chosen = []
+        for seed in seeds:
+            several = [seed, *(1_000_000 + 1_000 * seed + number for number in range(1, count))]
+            with torch.no_grad():
+                chosen.append(several[int(self.gated(maker.kind, maker.render(maker.start(count, several))).argmax())])
+        return maker.start(len(seeds), chosen)
+
+    def taught(self, kind: str, settings: SdsSettings, seeds: list[int], screen: int = 1) -> dict[str, Any]:
+        """SDS from each seed's start, or the best of some; the gate keeps a moment, the reporting judge reports."""
         maker = maker_for(kind, self.prior.rate, self.prior.seconds)
-        start = maker.start(len(seeds), seeds)
-        conditions = self.prior.embed([self.prompts[kind]["canonical"]]).expand(len(seeds), -1)
         began = time.process_time()
+        first = maker.start(len(seeds), seeds)
+        start = self.screened(maker, seeds, screen) if screen > 1 else first
+        conditions = self.prior.embed([self.prompts[kind]["canonical"]]).expand(len(seeds), -1)
         done = optimise(
             maker,
             start,
@@ -101,19 +129,20 @@ class Bench:
         )
         spent = time.process_time() - began
         with torch.no_grad():
-            before, after, last = (maker.render(p) for p in (start, done.best, done.params))
+            before, picked, after, last = (maker.render(p) for p in (first, start, done.best, done.params))
         return {
             "start": self.reported(kind, before).tolist(),
+            "screened": self.reported(kind, picked).tolist(),
             "sds": self.reported(kind, after).tolist(),
             "sds_last": self.reported(kind, last).tolist(),
             "gate_start": self.gated(kind, before).tolist(),
             "gate_sds": self.gated(kind, after).tolist(),
+            "iteration": done.best_iteration.tolist(),
             "spread_start": spread(before),
             "spread_sds": spread(after),
             "seconds_each": spent / len(seeds),
-            "rate_error_start": rate_error(maker.physical(start)),
-            "rate_error_sds": rate_error(maker.physical(done.best)),
-            "waves": (before[0], after[0]),
+            "rate_error": rate_error(maker.physical(start), maker.physical(done.best)),
+            "waves": {"start": before, "screened": picked, "sds": after, "sds_last": last},
         }
 
     def best_of(self, kind: str, seconds_each: float, seeds: list[int]) -> dict[str, Any]:
@@ -138,37 +167,61 @@ class Bench:
             "gate_best_of": best,
             "draws_each": draws / len(seeds),
             "spread_best_of": spread(stacked),
+            "wave_best_of": stacked,
         }
 
     def teach(self) -> dict[str, Any]:
         """Every fault prompt, 16 seeds."""
         found = {}
         for kind in KINDS:
-            row = self.taught(kind, SETTINGS, SEEDS)
+            row = self.taught(kind, SETTINGS, SEEDS, SCREEN)
             row |= self.best_of(kind, row["seconds_each"], SEEDS)
+            waves = row.pop("waves") | {"best_of": row.pop("wave_best_of")}
+            KEPT.mkdir(parents=True, exist_ok=True)
+            save_file({name: wave.contiguous() for name, wave in waves.items()}, KEPT / f"{kind}.safetensors")
             found[kind] = row
-            names = ("start", "sds", "best_of")
+            names = ("start", "screened", "sds", "best_of")
             print(kind, {name: round(float(np.median(row[name])), 3) for name in names}, flush=True)
         return found
+
+    def rejudge(self, rows: dict[str, Any]) -> dict[str, Any]:
+        """The table of `teach` again by the reporting judge of today, from the sounds that were kept."""
+        for kind, row in rows.items():
+            waves = load_file(KEPT / f"{kind}.safetensors")
+            row |= {name: self.reported(kind, wave).tolist() for name, wave in waves.items()}
+        return rows
 
     def ablate(self) -> dict[str, Any]:
         """The paper's ablations: {variant: {kind: row}}, 8 seeds."""
         variants: dict[str, SdsSettings] = {
             "as shipped": SETTINGS,
-            "encoder-SDS": replace(SETTINGS, kind="encoder"),
-            "no emphasis": replace(SETTINGS, windows=()),
-            "1 step": replace(SETTINGS, steps=1),
-            "10 steps": replace(SETTINGS, steps=10),
+            "4 steps": replace(SETTINGS, steps=4),
             "no guidance (tau 0)": replace(SETTINGS, guidance=0.0),
             "t falls": replace(SETTINGS, schedule="falling"),
+            "decoder-SDS, emphasis, 1 step": replace(SETTINGS, kind="decoder"),
+            "decoder-SDS, emphasis, 4 steps": replace(SETTINGS, kind="decoder", steps=4),
+            "decoder-SDS, waveform, 1 step": replace(SETTINGS, kind="decoder", windows=()),
         }
         found: dict[str, Any] = {}
         for name, settings in variants.items():
-            found[name] = {kind: self.taught(kind, settings, SEEDS[:8]) for kind in ABLATED}
+            brief_ones = replace(settings, iterations=settings.iterations // 2)
+            found[name] = {kind: self.taught(kind, brief_ones, SEEDS[:8]) for kind in ABLATED}
             for row in found[name].values():
                 row.pop("waves")
             print(name, [round(float(np.median(r["sds_last"])), 3) for r in found[name].values()], flush=True)
         return found
+
+
+def brief(denoiser: Denoiser) -> Denoiser:
+    """The denoiser in bfloat16 where the processor has it: half the time."""
+    if not torch.cpu._is_avx512_bf16_supported():
+        return denoiser
+
+    def denoise(x: torch.Tensor, sigma: torch.Tensor, condition: torch.Tensor | None) -> torch.Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return denoiser(x, sigma, condition).float()
+
+    return denoise
 
 
 def spread(wave: torch.Tensor) -> float:
@@ -178,19 +231,18 @@ def spread(wave: torch.Tensor) -> float:
     return float(torch.pdist(features).mean() / features.shape[1] ** 0.5)
 
 
-def rate_error(physical: dict[str, torch.Tensor]) -> float | None:
-    """How far the maker's fault rate is from what its shaft and bearing say, relative: median; None without a rate."""
-    for name in ("bpfo_hz", "bpfi_hz", "bsf_hz"):
-        if name in physical and "rate_hz" in physical:
-            return float(((physical["rate_hz"] - physical[name]) / physical[name]).abs().median())
-    return None
+def rate_error(known: dict[str, torch.Tensor], taught: dict[str, torch.Tensor]) -> float | None:
+    """How far teaching moved the rate of blows from what shaft and bearing say, relative: median; None without one."""
+    if "blows_hz" not in known:
+        return None
+    return float((taught["blows_hz"] / known["blows_hz"] - 1.0).abs().median())
 
 
 def main() -> None:
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     args.add_argument("--parts", default="samples,teach,ablate")
     args.add_argument("--each", type=int, default=16, help="samples per kind and sort of prompt")
-    args.add_argument("--threads", type=int, default=2)
+    args.add_argument("--threads", type=int, default=1)
     given = args.parse_args()
     torch.set_num_threads(given.threads)
     bench = Bench()
@@ -199,12 +251,14 @@ def main() -> None:
     parts: dict[str, Callable[[], dict[str, Any]]] = {
         "samples": lambda: bench.samples(given.each),
         "teach": bench.teach,
+        "rejudge": lambda: bench.rejudge(found["teach"]),
         "ablate": bench.ablate,
     }
     for name in given.parts.split(","):
-        found[name] = parts[name]()
-        if name == "teach":
-            picture({kind: row.pop("waves") for kind, row in found[name].items()}, ROOT / "docs" / "pictures")
+        found["teach" if name == "rejudge" else name] = parts[name]()
+        if name in ("teach", "rejudge"):
+            kept = {kind: load_file(KEPT / f"{kind}.safetensors") for kind in found["teach"]}
+            picture({k: (waves["start"][0], waves["sds"][0]) for k, waves in kept.items()}, ROOT / "docs" / "pictures")
         found["prior"] = bench.prior.digest[:12]
         path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         (PAGE / "audio-sds.md").write_text(page(found), encoding="utf-8")

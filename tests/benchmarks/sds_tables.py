@@ -39,7 +39,16 @@ def _samples(found: dict[str, Any]) -> list[str]:
     seen = np.mean([row["reporting"] for row in found["seen"].values()])
     count = next(iter(found["seen"].values()))["count"]
     lines = ["## The prior's own samples", "", f"Share that the reporting judge recognises, {count} samples a cell "]
-    lines[-1] += "(in brackets: the gate's judge). The second set of prompts was written without sight of the glossary."
+    lines[-1] += (
+        "(in brackets: the gate's judge). Retrieval in front of the prior was set on the first set of prompts; the "
+    )
+    lines[-1] += (
+        "second was written without sight of the glossary, the third before retrieval was written. Whoever extended "
+    )
+    lines[-1] += (
+        "the glossary afterwards had read all three: only the English columns are clean of that. The last column "
+    )
+    lines[-1] += "is not what the prior gives by itself."
     lines += ["", "| asked for | " + " | ".join(sorts) + " |", "|---|" + "---|" * len(sorts)]
     for kind in kinds:
         cells = [f"{found[s][kind]['reporting']:.2f} ({found[s][kind]['gate']:.2f})" for s in sorts]
@@ -66,9 +75,18 @@ def _interval(values: list[float]) -> str:
 
 def _teach(found: dict[str, Any]) -> list[str]:
     lines = ["## Ten prompts, sixteen seeds", "", "Median probability of the prompt's kind by the reporting judge."]
-    lines += ["Best of N: random physics, as many draws as the processor time of SDS allows, the gate's favourite.", ""]
-    lines += ["| prompt | start | SDS | best of N | N | seeds that got worse | SDS > start | SDS > best of N |"]
-    lines += ["|---|---|---|---|---|---|---|---|"]
+    lines += [
+        "Screened: of 16 random starts the gate's favourite, where SDS begins. SDS: the moment that the gate likes "
+    ]
+    lines[-1] += (
+        "best. Best of N: random physics, as many draws as the processor time of screening and SDS allows, the "
+    )
+    lines[-1] += "gate's favourite. Worse: than the start, by .01 or more."
+    lines += [
+        "",
+        "| prompt | start | screened | SDS | best of N | N | seeds that got worse | SDS > start | SDS > best of N |",
+    ]
+    lines += ["|---|---|---|---|---|---|---|---|---|"]
     wins = [0, 0, 0]
     for kind, row in found.items():
         start, sds, best = (_median(row[name]) for name in ("start", "sds", "best_of"))
@@ -76,7 +94,7 @@ def _teach(found: dict[str, Any]) -> list[str]:
         won = sds > start, sds > best
         wins = [wins[0] + won[0], wins[1] + won[1], wins[2] + all(won)]
         words = ["yes" if one else "**no**" for one in won]
-        cells = [_interval(row[name]) for name in ("start", "sds", "best_of")]
+        cells = [_interval(row[name]) for name in ("start", "screened", "sds", "best_of")]
         cells += [f"{row['draws_each']:.0f}", f"{worse} of {len(row['sds'])}", *words]
         lines.append(f"| {kind} | " + " | ".join(cells) + " |")
     seconds = np.mean([row["seconds_each"] for row in found.values()])
@@ -85,6 +103,7 @@ def _teach(found: dict[str, Any]) -> list[str]:
         f"SDS is above the start for {wins[0]} of {len(found)}, above best of N for {wins[1]}, above both for ",
     ]
     lines[-1] += f"{wins[2]}. One sound takes {seconds:.1f} s of processor time."
+    lines += ["", _rates(found)]
     lines += [
         "",
         "| prompt | gate at start | gate after SDS | gate best of N | spread start | spread SDS | spread best |",
@@ -96,6 +115,19 @@ def _teach(found: dict[str, Any]) -> list[str]:
         lines.append(f"| {kind} | " + " | ".join([*gates, *spreads]) + " |")
     lines += ["", "Spread: mean distance between two sounds in dB, over mean and deviation per band.", ""]
     return [*lines, "![Spectrograms: start and SDS](../pictures/audio-sds.png)", ""]
+
+
+def _rates(found: dict[str, Any]) -> str:
+    moved = [f"{kind} {row['rate_error']:.2%}" for kind, row in found.items() if row.get("rate_error") is not None]
+    means = [
+        np.mean([np.mean(row[name]) for row in found.values()]) for name in ("start", "screened", "sds", "best_of")
+    ]
+    words = ", ".join(
+        f"{name} {m:.3f}" for name, m in zip(("start", "screened", "SDS", "best of N"), means, strict=True)
+    )
+    return (
+        f"Means over all prompts and seeds: {words}. Teaching moved the rate of blows by (median): {', '.join(moved)}."
+    )
 
 
 def _ablate(found: dict[str, Any]) -> list[str]:

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 from reporting import hearing
-from reporting.bodies import N, without_phase
+from reporting.bodies import N, drawn, without_phase
 from reporting.judge import FOLDER, ReportingJudge, load_reporting
 from reporting.sounds import CLASSES, one_sound
+
+from sds_engine.priors.captions import phrases
 
 TIME = np.arange(N) / hearing.RATE
 
@@ -85,13 +87,26 @@ def test_damaged_weights_are_refused(tmp_path: Path) -> None:
         load_reporting(tmp_path)
 
 
-def test_the_second_prompts_are_new() -> None:
-    """Per class the same canonical prompt and eight others, none of them in the first set."""
-    first, second = (
-        json.loads((FOLDER / name).read_text(encoding="utf-8"))["kinds"] for name in ("prompts.json", "prompts_2.json")
-    )
-    assert list(first) == list(second)
-    every = [text for kind in second.values() for text in kind["en"] + kind["ja"]]
-    assert len(every) == len(set(every)) == 11 * 8
-    assert not set(every) & {text for kind in first.values() for text in kind["en"] + kind["ja"]}
-    assert all(first[name]["canonical"] == second[name]["canonical"] for name in first)
+def test_every_set_of_prompts_is_new() -> None:
+    """Per class the same canonical prompt, and beside it prompts that no earlier set and no training caption has."""
+    sets = [
+        json.loads((FOLDER / name).read_text(encoding="utf-8"))["kinds"]
+        for name in ("prompts.json", "prompts_2.json", "prompts_3.json")
+    ]
+    met = {phrase for several in phrases().values() for phrase in several}
+    for kinds in sets:
+        assert list(kinds) == list(sets[0])
+        assert all(kinds[name]["canonical"] == sets[0][name]["canonical"] for name in kinds)
+        fresh = [text for kind in kinds.values() for text in kind["en"] + kind["ja"]]
+        assert len(fresh) == len(set(fresh)) == 11 * (7 if kinds is sets[0] else 8)
+        assert not set(fresh) & met
+        met |= set(fresh)
+
+
+def test_a_drawn_sound_keeps_its_picture() -> None:
+    """Rebuilt from bands alone, a sound keeps its levels over time and frequency to a few dB, and loses its samples."""
+    sound = one_sound("looseness", 3_200_000)
+    again = drawn(sound, np.random.default_rng(1))
+    levels = [10 * np.log10(hearing._frames(s, 512, 256) @ hearing._bands(512, 16).T + 1e-3) for s in (sound, again)]
+    assert float(np.abs(levels[0] - levels[1]).mean()) < 3.0
+    assert abs(float(np.corrcoef(sound, again)[0, 1])) < 0.5

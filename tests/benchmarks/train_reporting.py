@@ -1,7 +1,9 @@
 """Train the judge that reports: `python tests/benchmarks/train_reporting.py [--each 1000]`.
 
 Renders `reporting.sounds` (a synthesis of its own, seeds of its own; `render_reporting`), trains small nets on
-`reporting.hearing`, sets the temperature on one half of the held-out sounds and measures on the other half.
+`reporting.hearing`, sets the temperature on one half of the held-out sounds and measures on the other half. Half of
+the sounds are also heard as a drawn picture would give them back (`bodies.drawn`): a prior without phases is to be
+judged by what it drew, not by what Griffin-Lim made of it.
 bench_judges.py measures both judges on both syntheses.
 """
 
@@ -15,6 +17,7 @@ import time
 import numpy as np
 import torch
 from render_reporting import BLOCKS, CACHE, HELD_OUT, part_of, starts
+from reporting.bodies import drawn
 from reporting.hearing import FINE, figures
 from reporting.judge import FOLDER, Ear, ReportingJudge, Rows
 from reporting.sounds import CLASSES
@@ -37,6 +40,28 @@ def heard(first: int, each: int) -> tuple[Rows, torch.Tensor]:
     plain, rhythm, buzz = (torch.from_numpy(np.concatenate(column)) for column in zip(*parts, strict=True))
     labels = torch.tensor(BLOCKS).repeat_interleave(20).repeat(len(parts))
     return (plain, rhythm, buzz), labels
+
+
+def redrawn(first: int, each: int, every: int) -> tuple[Rows, torch.Tensor]:
+    """Figures and classes [row] of the plain sounds of every so many parts, each rebuilt by `drawn`; kept, too."""
+    parts = []
+    for start in starts(first, each)[::every]:
+        path = CACHE / f"drawn-{start}.npz"
+        if not path.exists():
+            rng = np.random.default_rng((77_000_000, start))
+            waves = part_of(start)[:, :, 0].reshape(len(BLOCKS) * 10, -1)
+            rows = zip(*(figures(drawn(wave / 32_000, rng)) for wave in waves), strict=True)
+            np.savez(path, *(np.stack(row).astype(np.float16) for row in rows))
+        with np.load(path) as part:
+            parts.append([part[name].astype(np.float32) for name in part.files])
+    plain, rhythm, buzz = (torch.from_numpy(np.concatenate(column)) for column in zip(*parts, strict=True))
+    return (plain, rhythm, buzz), torch.tensor(BLOCKS).repeat_interleave(10).repeat(len(parts))
+
+
+def joined(sets: list[tuple[Rows, torch.Tensor]]) -> tuple[Rows, torch.Tensor]:
+    """Several sets of figures and classes as one."""
+    plain, rhythm, buzz = (torch.cat([rows[i] for rows, _ in sets]) for i in range(3))
+    return (plain, rhythm, buzz), torch.cat([labels for _, labels in sets])
 
 
 def _moved(lines: torch.Tensor, step: int) -> torch.Tensor:
@@ -132,7 +157,8 @@ def main() -> None:
     given = args.parse_args()
     torch.set_num_threads(1)
     held, truth = heard(HELD_OUT, given.held_out)
-    (plain, rhythm, buzz), labels = heard(0, given.each)
+    again, known = redrawn(HELD_OUT, given.held_out, 1)
+    (plain, rhythm, buzz), labels = joined([heard(0, given.each), redrawn(0, given.each, 2)])
     started = time.perf_counter()
     mean, deviation = plain.mean(0), plain.std(0) + 1e-3
     rows = ((plain - mean) / deviation).clamp(-6, 6), rhythm, buzz
@@ -144,7 +170,14 @@ def main() -> None:
     losses = [float(torch.nn.functional.cross_entropy(plainly[first] / t, truth[first])) for t in grid]
     judge = ReportingJudge(nets, mean, deviation, CLASSES, float(grid[int(np.argmin(losses))]))
     found = measured((plainly[~first] / judge.temperature).softmax(1), truth[~first])
-    training = {"sounds": len(labels) // 2, "rows": len(labels), "epochs": given.epochs, "seconds": seconds}
+    found["drawn_accuracy"] = measured(judge.from_figures(again), known)["accuracy"]
+    found["plain_accuracy"] = measured(judge.from_figures(tuple(part[::2] for part in held)), truth[::2])["accuracy"]
+    training = {
+        "sounds": int(given.each * len(BLOCKS)),
+        "rows": len(labels),
+        "epochs": given.epochs,
+        "seconds": seconds,
+    }
     write(judge, training, found)
     print(json.dumps({k: v for k, v in found.items() if k != "confusion"}, indent=1))
 
