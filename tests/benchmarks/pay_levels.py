@@ -1,8 +1,8 @@
 """Whether the levels that a microphone's own sound foretells hold for faults that are injected into the demo's hall.
 
 Foretold: `monitor.detectable` on the healthy recordings that the model learned from, with faults of the makers.
-Checked: faults of `sds_engine.physics.faults`, through the machine's own body and the hall to the microphone, in moments
-that the model never heard. Both in dB over the healthy sound at the microphone.
+Checked: faults of `sds_engine.physics.faults`, through the machine's own body and the hall to the microphone, in
+moments that the model never heard. Both in dB over the healthy sound at the microphone.
 """
 
 from __future__ import annotations
