@@ -178,7 +178,7 @@ INTRODUCTION = """# Soak: a day of 200 microphones, and full rate
 Written by `python tests/benchmarks/bench_soak.py`; do not edit.
 
 {machine}. The line's own broker (embedded), one worker and the monitor, started by the supervisor of `factory-ear run`
-with its own commands, on two cores **that other work shared** (the load averages say how much: 2 is both cores busy).
+with its own commands, on two cores; the load averages say what else ran there (2 is both cores busy).
 All machines share copies of one tiny model (nearest neighbour, eight recordings); memory and speed with the default
 detectors stand in [run.md](run.md). Capture is replaced by a feeder, which keeps a ledger of what the broker accepted
 and reads from the topics what became of it. Meanwhile somebody reads all pages, opens `/events`,
