@@ -29,7 +29,7 @@ from sds_engine.dsp import si_sdr
 from sds_engine.separation.base import Enhancer, Query, QueryError, Separator
 from sds_engine.separation.extractor import WeightsError
 from sds_engine.separation.grid import RATE
-from sds_engine.separation.lineup import METHODS, ORACLE, MethodError, separator_named
+from sds_engine.separation.lineup import EX_DIFF, METHODS, ORACLE, MethodError, separator_named
 from streams.soundfiles import SoundFileError, read_clip
 
 QUERY_CLIPS = 24  # recordings that a query is made of at most, evenly taken
@@ -90,18 +90,15 @@ def evaluate_separation(
                 found[name] = _run(ready[name], items)
             except QueryError as error:
                 notes.append(f"{name}: {error}")
+    protocol = {"seed": seed, "rate": RATE, "files": len(items), "manifest": str(manifest_path), "notes": notes}
     report: dict[str, Any] = {
-        "protocol": {"seed": seed, "rate": RATE, "files": len(items), "manifest": str(manifest_path), "notes": notes},
+        "protocol": protocol,
         "methods": {name: _figures(gains, seed) for name, gains in found.items()},
-        "paired": _paired(found, seed),
+        "paired": {base: _paired(found, base, seed) for base in ("extractor", EX_DIFF) if base in found},
         "oracle": {ORACLE: _figures(_run(separator_named(ORACLE), items), seed)},
-        "swapped_prompt": {},
-        "swapped_enrolment": {},
+        **_swapped(ready, found, items, seed, notes),
     }
-    if "extractor" in found:
-        extractor = ready["extractor"]
-        report["swapped_prompt"] = _swapped_prompt(extractor, items, seed, notes)
-        report["swapped_enrolment"] = _swapped_enrolment(extractor, items, found["extractor"], seed, notes)
+    protocol["notes"] = list(dict.fromkeys(notes))
     out.mkdir(parents=True, exist_ok=True)
     (out / "report.json").write_text(json.dumps(report, ensure_ascii=False, indent=1, allow_nan=False) + "\n", "utf-8")
     return report
@@ -227,16 +224,11 @@ def _figures(gains: Gains, seed: int) -> dict[str, Any]:
     }
 
 
-def _paired(found: Mapping[str, Gains], seed: int) -> dict[str, Any]:
-    """What each method gains over the extractor, file by file, in dB."""
-    base = found.get("extractor")
-    if base is None:
-        return {}
-    over = {name: one.after - base.after for name, one in found.items() if name != "extractor"}
-    return {
-        name: {"over_extractor_db": float(more.mean()), "ci": mean_interval(more, base.recording, seed)}
-        for name, more in over.items()
-    }
+def _paired(found: Mapping[str, Gains], base: str, seed: int) -> dict[str, Any]:
+    """What each method gains over `base`, file by file, in dB."""
+    over = {name: one.after - found[base].after for name, one in found.items() if name != base}
+    recording = found[base].recording
+    return {name: {"db": float(more.mean()), "ci": mean_interval(more, recording, seed)} for name, more in over.items()}
 
 
 def mean_interval(values: NDArray[np.float64], recording: NDArray[np.str_], seed: int) -> list[float] | None:
@@ -250,7 +242,20 @@ def mean_interval(values: NDArray[np.float64], recording: NDArray[np.str_], seed
     return roc.interval((drawn @ sums) / (drawn @ counts))
 
 
-def _swapped_prompt(extractor: Separator, items: Sequence[Item], seed: int, notes: list[str]) -> dict[str, Any]:
+def _swapped(
+    ready: Mapping[str, Separator], found: Mapping[str, Gains], items: Sequence[Item], seed: int, notes: list[str]
+) -> dict[str, Any]:
+    """The two controls of those that listen to the query."""
+    asked = [name for name in ("extractor", EX_DIFF) if name in found]
+    prompt = {name: _swapped_prompt(ready[name], items, seed, notes) for name in asked}
+    enrolment = {name: _swapped_enrolment(ready[name], items, found[name], seed, notes) for name in asked}
+    return {
+        "swapped_prompt": {name: one for name, one in prompt.items() if one},
+        "swapped_enrolment": {name: one for name, one in enrolment.items() if one},
+    }
+
+
+def _swapped_prompt(method: Separator, items: Sequence[Item], seed: int, notes: list[str]) -> dict[str, Any]:
     """Asked by prompt alone, the right one and another one: the other must lose."""
     if not any(item.row.prompt for item in items):
         notes.append("swapped_prompt: no column prompt")
@@ -264,9 +269,9 @@ def _swapped_prompt(extractor: Separator, items: Sequence[Item], seed: int, note
         return {}
     asked = {prompt: _farthest(prompt, vectors) for prompt in prompts}
     named = [item for item in items if item.row.prompt]
-    right = _run(extractor, named, lambda item: Query(prompt=vectors[item.row.prompt]))
-    wrong = _run(extractor, named, lambda item: Query(prompt=vectors[asked[item.row.prompt]]))
-    return {"extractor": _lost(right, wrong, seed) | {"asked": asked}}
+    right = _run(method, named, lambda item: Query(prompt=vectors[item.row.prompt]))
+    wrong = _run(method, named, lambda item: Query(prompt=vectors[asked[item.row.prompt]]))
+    return _lost(right, wrong, seed) | {"asked": asked}
 
 
 def _farthest(prompt: str, vectors: Mapping[str, Tensor | None]) -> str:
@@ -276,7 +281,7 @@ def _farthest(prompt: str, vectors: Mapping[str, Tensor | None]) -> str:
 
 
 def _swapped_enrolment(
-    extractor: Separator, items: Sequence[Item], right: Gains, seed: int, notes: list[str]
+    method: Separator, items: Sequence[Item], right: Gains, seed: int, notes: list[str]
 ) -> dict[str, Any]:
     """Asked with another machine's recordings, or where there is none with those of the background."""
     others: defaultdict[str, tuple[Tensor, ...]] = defaultdict(tuple)
@@ -288,9 +293,9 @@ def _swapped_enrolment(
     if any(not clips for clips in others.values()) or any(not item.query.enrolment for item in items):
         notes.append("swapped_enrolment: needs enrolment (clean) and another machine's, or background recordings")
         return {}
-    wrong = _run(extractor, items, lambda item: Query(others[item.row.machine]))
+    wrong = _run(method, items, lambda item: Query(others[item.row.machine]))
     several = len(others) > 1
-    return {"extractor": _lost(right, wrong, seed) | {"asked": "another machine" if several else "the background"}}
+    return _lost(right, wrong, seed) | {"asked": "another machine" if several else "the background"}
 
 
 def _lost(right: Gains, wrong: Gains, seed: int) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """How Ex-Diff is trained and kept: the loss is the plain squared error, trainings resume, weights are checked."""
 
+import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from sds_engine.dsp import si_sdr
+from sds_engine.separation.base import Query
 from sds_engine.separation.exdiff.bridge import SIGMA
 from sds_engine.separation.exdiff.cells import spread
 from sds_engine.separation.exdiff.mixing import Heard, heard
@@ -15,14 +19,17 @@ from sds_engine.separation.exdiff.network import ExDiffSize
 from sds_engine.separation.exdiff.separator import ExDiff, load_exdiff
 from sds_engine.separation.exdiff.train import advance, ship
 from sds_engine.separation.exdiff.training import Task, answer, known_at, loss_of
-from sds_engine.separation.extractor import WeightsError
+from sds_engine.separation.extractor import WEIGHTS, WeightsError
 from sds_engine.separation.grid import BINS, RATE, power
+from sds_engine.separation.lineup import separator_named
 from sds_engine.separation.mixing import Mixer
 from sds_engine.separation.network import TEXT, MaskNet, NetSize
 from sds_engine.separation.pool import SECONDS, Source, noise_source
 from sds_engine.separation.train import Training, begin, resume, save_checkpoint
 from sds_engine.separation.train import ship as ship_extractor
 
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+NAMES = ("extractor", "ex-diff")
 GUIDE = NetSize(channels=192, dilations=(1,), query=8)
 SMALL = ExDiffSize(channels=16, dilations=(1, 2), query=8, heads=2, ask=(0,))
 
@@ -149,8 +156,6 @@ def test_a_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
 
 def shipped(folder: Path, variant: Variant) -> Training[ExDiffModel]:
     """An extractor and an Ex-Diff of that variant on disk, with the card that training writes."""
-    import json
-
     training = fresh(variant)
     torch.nn.init.normal_(training.net.net.last.weight, std=0.1)
     training.mean = {key: value.clone() for key, value in training.net.state_dict().items()}
@@ -193,3 +198,30 @@ def test_weights_are_checked(tmp_path: Path) -> None:
     (tmp_path / "exdiff.safetensors").write_bytes(data)
     with pytest.raises(WeightsError, match="SHA-256"):
         load_exdiff(tmp_path)
+
+
+@pytest.mark.skipif(not (WEIGHTS / "exdiff.json").exists(), reason="no Ex-Diff is shipped")
+@pytest.mark.skipif(not SHARED.exists(), reason="needs the development recordings")
+def test_the_shipped_list_holds_no_test_recording() -> None:
+    """Ex-Diff and its guide were trained without the fan and fold 3 of ESC-10, belong together, and are small."""
+    card = json.loads((WEIGHTS / "exdiff.json").read_text("utf-8"))
+    kept_out = [*(SHARED / "mimii_fan_id00").rglob("*.flac"), *(SHARED / "esc10").glob("*__3-*.flac")]
+    assert len(kept_out) > 100
+    hashes = {hashlib.sha256(path.read_bytes()).hexdigest() for path in kept_out}
+    assert not hashes & {one["sha256"] for one in card["recordings"]}
+    assert load_exdiff()[1]["steps"] == card["steps"]
+    assert sum(path.stat().st_size for path in WEIGHTS.glob("ex*.safetensors")) < 13_000_000
+
+
+@pytest.mark.skipif(not (WEIGHTS / "exdiff.json").exists(), reason="no Ex-Diff is shipped")
+def test_what_is_shipped_pulls_a_machine_out_of_noise() -> None:
+    """With the shipped weights a hum comes out of noise by some dB, and no less than the extractor's by half a dB."""
+    t = torch.arange(4 * RATE) / RATE
+    tones = [torch.cos(2 * torch.pi * 120 * k * t + k) / k for k in range(1, 12)]
+    hum = 0.02 * torch.stack(tones).sum(0)
+    mix = hum + 0.04 * torch.randn(len(t), generator=torch.Generator().manual_seed(0))
+    query = Query((hum.roll(5000),))
+    before = float(si_sdr(mix, hum))
+    gains = {name: float(si_sdr(separator_named(name)(mix[None], query).target[0], hum)) - before for name in NAMES}
+    assert gains["ex-diff"] > 3.0
+    assert gains["ex-diff"] > gains["extractor"] - 0.5
