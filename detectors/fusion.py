@@ -116,15 +116,13 @@ class Fusion:
 
     @classmethod
     def restore(cls, state: Mapping[str, Tensor]) -> Self:
-        """From its state; raises ValueError where that does not fit together. Older states weigh all members alike."""
+        """From its state; raises ValueError where that does not fit together."""
         kinds = (*cls.members, *SENTINELS)
-        require(state, centre=(len(kinds),), spread=(len(kinds),))
+        require(state, centre=(len(kinds),), spread=(len(kinds),), weight=(len(cls.members),))
         self = cls()
         self._parts = tuple(kind.restore(part(state, kind.name)) for kind in kinds)
         self._centre, self._spread = state["centre"], state["spread"]
-        alike = torch.full((len(cls.members),), 1 / len(cls.members), dtype=torch.float64, device=self._centre.device)
-        self._weight = state.get("weight", alike)
-        require({"weight": self._weight}, weight=(len(cls.members),))
+        self._weight = state["weight"]
         return self
 
 

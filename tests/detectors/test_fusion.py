@@ -97,11 +97,3 @@ def test_a_member_that_follows_the_surroundings_weighs_less() -> None:
     assert steady > 4 * follower > 0
     assert steady + follower == pytest.approx(1.0)
     assert member_weights(members, torch.zeros(96)).tolist() == pytest.approx([0.5, 0.5])
-
-
-def test_an_older_state_weighs_all_members_alike() -> None:
-    """A model that was stored before members had weights loads, and scores by the plain mean."""
-    sound = healthy(8)
-    fitted = QuickFusion().fit(sound)
-    old = {key: value for key, value in fitted.state().items() if key != "weight"}
-    torch.testing.assert_close(QuickFusion.restore(old).score(sound), fitted.score(sound))
