@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ from sds_engine.tasks.library import SETTINGS
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "benchmarks"
+HELD = PAGE / "audio-sds.json"
 KEPT = ROOT / "build" / "audio-sds"
 PROMPTS = Path(__file__).parent / "reporting"
 SEEDS = list(range(31_000, 31_016))  # of no other use
@@ -71,7 +72,7 @@ class Bench:
         return self.gate.probabilities(wave)[:, self.gate.index(kind)]
 
     # samples of the prior ---------------------------------------------------------------------------------------
-    def samples(self, each: int) -> dict[str, Any]:
+    def samples(self, each: int) -> Iterator[dict[str, Any]]:
         """Accuracy of both judges for each kind and each sort of prompt: {sort: {kind: {...}}}."""
         found: dict[str, Any] = {}
         for sort, source, key in (
@@ -85,9 +86,10 @@ class Bench:
         ):
             found[sort] = {kind: self._sampled(kind, source[kind][key], each) for kind in [*KINDS, "healthy"]}
             print(sort, np.mean([row["reporting"] for row in found[sort].values()]), flush=True)
+            yield found
         best = {k: self._sampled(k, self.prompts[k]["canonical"], each, AMONG) for k in [*KINDS, "healthy"]}
         found[f"seen, the gate's choice of {AMONG}"] = best
-        return found
+        yield found
 
     def _sampled(self, kind: str, prompts: str | list[str], each: int, among: int = 1) -> dict[str, float]:
         """Samples under these prompts in turn; with `among`, of so many the one that the gate takes for the kind."""
@@ -170,7 +172,7 @@ class Bench:
             "wave_best_of": stacked,
         }
 
-    def teach(self) -> dict[str, Any]:
+    def teach(self) -> Iterator[dict[str, Any]]:
         """Every fault prompt, 16 seeds."""
         found = {}
         for kind in KINDS:
@@ -182,16 +184,16 @@ class Bench:
             found[kind] = row
             names = ("start", "screened", "sds", "best_of")
             print(kind, {name: round(float(np.median(row[name])), 3) for name in names}, flush=True)
-        return found
+            yield found
 
-    def rejudge(self, rows: dict[str, Any]) -> dict[str, Any]:
+    def rejudge(self, rows: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """The table of `teach` again by the reporting judge of today, from the sounds that were kept."""
         for kind, row in rows.items():
             waves = load_file(KEPT / f"{kind}.safetensors")
             row |= {name: self.reported(kind, wave).tolist() for name, wave in waves.items()}
-        return rows
+        yield rows
 
-    def ablate(self) -> dict[str, Any]:
+    def ablate(self) -> Iterator[dict[str, Any]]:
         """The paper's ablations: {variant: {kind: row}}, 8 seeds."""
         variants: dict[str, SdsSettings] = {
             "as shipped": SETTINGS,
@@ -209,7 +211,7 @@ class Bench:
             for row in found[name].values():
                 row.pop("waves")
             print(name, [round(float(np.median(r["sds_last"])), 3) for r in found[name].values()], flush=True)
-        return found
+            yield found
 
 
 def brief(denoiser: Denoiser) -> Denoiser:
@@ -238,6 +240,11 @@ def rate_error(known: dict[str, torch.Tensor], taught: dict[str, torch.Tensor]) 
     return float((taught["blows_hz"] / known["blows_hz"] - 1.0).abs().median())
 
 
+def held() -> dict[str, Any]:
+    """What was measured so far."""
+    return dict(json.loads(HELD.read_text(encoding="utf-8"))) if HELD.exists() else {}
+
+
 def main() -> None:
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     args.add_argument("--parts", default="samples,teach,ablate")
@@ -246,23 +253,23 @@ def main() -> None:
     given = args.parse_args()
     torch.set_num_threads(given.threads)
     bench = Bench()
-    path = PAGE / "audio-sds.json"
-    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    parts: dict[str, Callable[[], dict[str, Any]]] = {
+    parts: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {
         "samples": lambda: bench.samples(given.each),
         "teach": bench.teach,
-        "rejudge": lambda: bench.rejudge(found["teach"]),
+        "rejudge": lambda: bench.rejudge(held()["teach"]),
         "ablate": bench.ablate,
     }
     for name in given.parts.split(","):
-        found["teach" if name == "rejudge" else name] = parts[name]()
+        rows: dict[str, Any] = {}
+        for rows in parts[name]():
+            # read anew: another part may have run beside
+            found = held() | {"teach" if name == "rejudge" else name: rows, "prior": bench.prior.digest[:12]}
+            HELD.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+            (PAGE / "audio-sds.md").write_text(page(found), encoding="utf-8")
         if name in ("teach", "rejudge"):
-            kept = {kind: load_file(KEPT / f"{kind}.safetensors") for kind in found["teach"]}
+            kept = {kind: load_file(KEPT / f"{kind}.safetensors") for kind in rows}
             picture({k: (waves["start"][0], waves["sds"][0]) for k, waves in kept.items()}, ROOT / "docs" / "pictures")
-        found["prior"] = bench.prior.digest[:12]
-        path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        (PAGE / "audio-sds.md").write_text(page(found), encoding="utf-8")
-    print(page(found))
+    print(page(held()))
 
 
 if __name__ == "__main__":

@@ -135,9 +135,10 @@ def _ablate(found: dict[str, Any]) -> list[str]:
     lines = [
         "## Ablations",
         "",
-        "Median probability by the reporting judge after the last iteration, no judge in the loop, ",
+        "Median probability by the reporting judge after the last iteration, no judge in the loop, no screening, half ",
     ]
-    lines[-1] += "8 seeds a cell; start in the first row. The paper says: decoder-SDS above encoder-SDS by .15 and ten "
+    lines[-1] += "the iterations, 8 seeds a cell; start in the first row. As shipped is encoder-SDS with one step. "
+    lines[-1] += "The paper says: decoder-SDS above encoder-SDS by .15 and ten "
     lines[-1] += "steps above one by .14 in CLAP similarity (second-hand), with a prior far larger than ours."
     lines += ["", "| variant | " + " | ".join(kinds) + " | mean | s a sound |", "|---|" + "---|" * (len(kinds) + 2)]
     first = next(iter(found.values()))
