@@ -102,16 +102,17 @@ class ExDiffNet(nn.Module):
         """T [batch] in 0..1; latents [batch, token, latent] where the network asks for them."""
         statistics = query.statistics * query.has_sound[:, None]
         vector = self.query(statistics, query.has_sound, query.text, query.has_text) + self.time(_waves(t))
-        frames = inputs.shape[1]
-        padded = functional.pad(inputs.flatten(2).transpose(1, 2), (0, -frames % self.size.patch), mode="replicate")
-        hidden = self.first(padded.transpose(1, 2).reshape(len(inputs), -1, INPUTS * CELLS * self.size.patch))
+        batch, frames, patch = len(inputs), inputs.shape[1], self.size.patch
+        spare = inputs[:, -1:].expand(-1, -frames % patch, -1, -1)
+        tokens = torch.cat([inputs, spare], dim=1).reshape(batch, -1, INPUTS * CELLS * patch)
+        hidden = self.first(tokens)
         for number, block in enumerate(self.blocks):
             hidden = block(hidden, vector)
             if str(number) in self.ask:
                 if latents is None:
                     raise ValueError("this network asks for the extractor's latents: hand them in")
                 hidden = self.ask[str(number)](hidden, latents)
-        out: Tensor = self.last(self.norm(hidden)).reshape(len(inputs), -1, OUTPUTS, CELLS)[:, :frames]
+        out: Tensor = self.last(self.norm(hidden)).reshape(batch, -1, OUTPUTS, CELLS)[:, :frames]
         return out.float()
 
 

@@ -102,9 +102,9 @@ def run(options: argparse.Namespace) -> None:
     """Train until the steps or the minutes are over."""
     torch.set_num_threads(options.threads)
     options.out.mkdir(parents=True, exist_ok=True)
-    trainings = _trainings(options)
     sources, listed = pool(options)
     mixer = Mixer(sources, embeddings(sources), options.seed + 1)  # not the extractor's own mixtures
+    trainings = _trainings(options)
     about = {"settings": _settings(options), "extractor": _guide_card(options)}
     began, before = time.monotonic(), trainings[0].seconds
     saved, smooth = began, torch.zeros(len(trainings))
