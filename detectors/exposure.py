@@ -5,9 +5,10 @@ detection with outlier exposure", ICLR 2019), by what other detectors measure to
 the features of `physical`, in units of healthy sound. Since every fault lies in a context that was also heard without
 it, neither background nor loudness gives the answer away.
 
-What it says is one voice among the members of a fusion (`ExposedFusion`), in units of its own out-of-fold healthy
-scatter, and the sum is calibrated as one statistic: whatever it has learned from made-up faults, the healthy recordings
-set the threshold, so it cannot raise the false-alarm rate of sound like theirs. Without faults the fusion is its base.
+What it says is one voice more in a fusion (`ExposedFusion`), in units of its own out-of-fold healthy scatter, and the
+sum is calibrated as one statistic: whatever it has learned from made-up faults, the healthy recordings set the
+threshold, so it cannot raise the false-alarm rate of sound like theirs. It counts as much as a member at most, and less
+where what it says of healthy sound follows the surroundings (`surroundings`). Without faults the fusion is its base.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from detectors.fusion import Fusion, QuickFusion, part, robust_scale
 from detectors.kinematics import Kinematics
 from detectors.physical import Physical
 from detectors.statistics import band_statistics, require
+from detectors.surroundings import kinds_of, share_within
 from detectors.training import learning
 
 HIDDEN = 32
@@ -154,7 +156,7 @@ class ExposedFusion:
     def __init__(self, kinematics: Kinematics | None = None) -> None:
         self._base: Detector = self.base(kinematics)
         self._head: Head | None = None
-        self._centre = self._spread = torch.empty(0, dtype=torch.float64)  # [1]
+        self._centre = self._spread = self._weight = torch.empty(0, dtype=torch.float64)  # [1]
 
     def expose(self, exposed: Exposed, seed: int = 0) -> Self:
         """Hand over contexts with faults, numbered as the healthy ones are; before `fit`."""
@@ -171,27 +173,36 @@ class ExposedFusion:
         base = self._base.cross_fit(healthy, groups)
         if self._head is None:
             return base
-        head = self._head.cross_fit(healthy, groups)
-        self._centre, self._spread = robust_scale(head[None])
-        return self._combine(base, head)
+        return self.settle(base, self._head.cross_fit(healthy, groups), kinds_of(healthy))
 
     def score(self, evidence: Evidence) -> Tensor:
-        """The mean [batch] over the base's members and the head."""
+        """The base's statistic [batch] with the head's voice in it."""
         base = self._base.score(evidence)
-        return base if self._head is None else self._combine(base, self._head.score(evidence))
+        return base if self._head is None else self.join(base, self._head.score(evidence))
 
-    def _combine(self, base: Tensor, head: Tensor) -> Tensor:
-        members = len(self.base.members)
+    def settle(self, base: Tensor, head: Tensor, kinds: Tensor) -> Tensor:
+        """Take scale and weight of the head from out-of-fold statistics [batch] of both; they joined [batch].
+
+        kinds [batch] numbers the surroundings of every healthy context (`kinds_of`).
+        """
+        self._centre, self._spread = robust_scale(head[None])
         z = (head - self._centre) / self._spread
-        return (members * base + z.asinh()) / (members + 1)
+        own = share_within(z.asinh()[None], kinds).square()
+        self._weight = own / (own + len(self.base.members))
+        return self.join(base, head)
+
+    def join(self, base: Tensor, head: Tensor) -> Tensor:
+        """One statistic [batch] from those of base and head [batch]."""
+        z = (head - self._centre) / self._spread
+        return (1.0 - self._weight) * base + self._weight * z.asinh()
 
     def state(self) -> Mapping[str, Tensor]:
-        """The base's state as `base.`; with a head its own as `head.`, and its centre and spread [1]."""
+        """The base's state as `base.`; with a head its own as `head.`, and its centre, spread, weight [1]."""
         state = {f"base.{key}": value for key, value in self._base.state().items()}
         if self._head is None:
             return state
         inner = {f"head.{key}": value for key, value in self._head.state().items()}
-        return {**state, **inner, "centre": self._centre, "spread": self._spread}
+        return {**state, **inner, "centre": self._centre, "spread": self._spread, "weight": self._weight}
 
     @classmethod
     def restore(cls, state: Mapping[str, Tensor]) -> Self:
@@ -200,9 +211,9 @@ class ExposedFusion:
         self._base = cls.base.restore(part(state, "base"))
         inner = part(state, "head")
         if inner:
-            require(state, centre=(1,), spread=(1,))
+            require(state, centre=(1,), spread=(1,), weight=(1,))
             self._head = Head.restore(inner)
-            self._centre, self._spread = state["centre"], state["spread"]
+            self._centre, self._spread, self._weight = state["centre"], state["spread"], state["weight"]
         return self
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -19,6 +19,12 @@ def roi(
     costs: Annotated[Path, typer.Option("--costs", help="What things cost (costs.toml).", metavar="COSTS.TOML")],
     out: Annotated[Path, typer.Option("--out", help="Folder for roi.html and roi.json.", metavar="DIR")],
     detector: Annotated[str, typer.Option("--detector", help="Detector to fit; empty: the default.")] = "",
+    chain: Annotated[
+        Literal["raw", "full"], typer.Option("--chain", help="full: separated too, as run does with that stage.")
+    ] = "raw",
+    adapt_minutes: Annotated[
+        float, typer.Option("--adapt-minutes", min=0.0, help="With --chain full: per machine, at most.")
+    ] = 8.0,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     lang: Annotated[Literal["ja", "en"], typer.Option("--lang", help="Language of the report.")] = "en",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")] = False,
@@ -29,7 +35,8 @@ def roi(
     load_costs(costs)  # before torch: a mistake in the costs is told at once
     from monitor.roi.command import roi as weigh_trial
 
-    found = weigh_trial(manifest, costs, out, lang=lang, detector=detector, seed=seed, quiet=as_json)
+    how: dict[str, Any] = {"detector": detector, "chain": chain, "adapt_minutes": adapt_minutes, "seed": seed}
+    found = weigh_trial(manifest, costs, out, lang=lang, quiet=as_json, **how)
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False, indent=1))
 

@@ -15,6 +15,7 @@ class Side(Part):
     """What may differ between A and B.
 
     `detector` (empty: the default) and `chain` as for `evaluate`; `adapt_minutes` for a chain that separates;
+    `faults` in training as for `train`, with `fusion` or `quick-fusion` and chain raw;
     `window_s` is cut anew for each side; `false_alarm_share` is the share of healthy files at which the threshold is
     laid, from training recordings alone (None: the rarest that they can count, and not below one in a hundred).
     """
@@ -22,6 +23,7 @@ class Side(Part):
     name: str = Field("", max_length=60)
     detector: str = ""
     chain: Literal["raw", "separated", "full"] = "raw"
+    faults: Literal["none", "naive", "physics", "adapted", "sds"] = "none"
     seed: int = Field(0, ge=0)
     adapt_minutes: float = Field(8.0, gt=0.0, le=600.0)
     window_s: float = Field(2.0, ge=0.5, le=10.0)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from detectors.lineup import DEFAULT, detector_named, new_detector
 from monitor import roc
+from monitor.compare.faults import check_faults, exposed_detector
 from monitor.compare.hits import Pairs, pairs
 from monitor.compare.page import summary_lines, write_page
 from monitor.compare.side import Side, differences, read_side
@@ -90,6 +91,7 @@ def read_sides(paths: tuple[Path, Path]) -> tuple[Side, Side]:
             detector_named((side.detector or DEFAULT).partition(":")[0])
         except ValueError as error:
             raise WorkFailed(f"{path}: detector: {error}") from error
+        check_faults(side, path)
         found.append(side.model_copy(update={"name": side.name or letter, "detector": side.detector or DEFAULT}))
     a, b = found
     if a.name == b.name:
@@ -122,7 +124,8 @@ def _answer(manifest: Manifest, name: str, side: Side, heard: Heard) -> Answer:
     stage = None
     if side.chain != "raw":
         stage, _ = site_stage(manifest, name, side.seed, side.adapt_minutes)
-    outcome = run_detector(through(new_detector(side.detector), side.chain, stage), heard)
+    detector = new_detector(side.detector) if side.faults == "none" else exposed_detector(manifest, name, side)
+    outcome = run_detector(through(detector, side.chain, stage), heard)
     share = threshold_share(side, outcome)
     return Answer(outcome.statistic, outcome.p <= share * (1 + 1e-9), share)
 

@@ -12,13 +12,14 @@ from monitor.console import progress, say
 from monitor.errors import WorkFailed
 from monitor.manifest import read_manifest
 from monitor.roi.costs import Costs, load_costs
-from monitor.roi.listen import Heard, listen
+from monitor.roi.listen import Chain, Heard, listen
 from monitor.roi.measured import measure
 from monitor.roi.page import verdict_lines, write_page
 from monitor.roi.result import About, Result, as_json, weigh
 from monitor.roi.rollout import next_steps
 from monitor.roi.trial import Trial, read_trial
 from monitor.settings import Alarms
+from monitor.site_sound import MINUTES
 
 
 def roi(
@@ -28,6 +29,8 @@ def roi(
     *,
     lang: str = "en",
     detector: str = "",
+    chain: Chain = "raw",
+    adapt_minutes: float = MINUTES,
     seed: int = 0,
     day: date | None = None,
     quiet: bool = False,
@@ -41,7 +44,8 @@ def roi(
     manifest = read_manifest(manifest_path)
     trial = read_trial(manifest)
     with progress("roi", quiet=quiet) as step:
-        heard = listen(manifest, trial, Alarms(), detector=detector, seed=seed, step=step)
+        how: dict[str, Any] = {"detector": detector, "chain": chain, "adapt_minutes": adapt_minutes, "seed": seed}
+        heard = listen(manifest, trial, Alarms(), **how, step=step)
     if not heard.judged:
         why = "; ".join(f"{name}: {text}" for name, text in heard.silent.items())
         raise WorkFailed(f"no machine of the trial could be judged: {why or 'no test recording is long enough'}")

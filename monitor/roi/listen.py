@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -16,14 +17,18 @@ from torch import Tensor
 from detectors.aggregate import cut, join
 from detectors.model import Clip, Model, fit_model
 from monitor.alarm_plan import Plan, plan
+from monitor.evaluate_chain import site_stage
 from monitor.manifest import Manifest, ManifestError
 from monitor.roi.replay import Alarm, Judged, alarms_of
 from monitor.roi.trial import Recording, Trial
 from monitor.settings import Alarms
+from monitor.site_sound import MINUTES, SiteRecordings, adapted_stage
+from monitor.stages import MaskStage
 from streams.soundfiles import SoundFileError, read_clip
 
 RATE = 16_000
 WINDOW_S = 2.0
+Chain = Literal["raw", "full"]
 Progress = Callable[[Sequence[str]], Iterable[str]]
 
 
@@ -39,6 +44,7 @@ class Heard:
     detector: str
     windows_per_s: float | None
     window_s: float = WINDOW_S
+    notes: tuple[str, ...] = ()
 
 
 def listen(
@@ -47,22 +53,30 @@ def listen(
     settings: Alarms,
     *,
     detector: str = "",
+    chain: Chain = "raw",
+    adapt_minutes: float = MINUTES,
     seed: int = 0,
     step: Progress | None = None,
 ) -> Heard:
-    """Learn every machine of the trial, then hear its test recordings. Raises ManifestError for what is no sound."""
+    """Learn every machine of the trial, then hear its test recordings. Raises ManifestError for what is no sound.
+
+    With chain `full` a separator is adapted to each machine and the worst of the paths speaks, as in `run` with the
+    stages raw and separated.
+    """
     judged: list[Judged] = []
     plans: dict[str, Plan] = {}
     silent: dict[str, str] = {}
     counts: dict[str, int] = {}
+    notes: list[str] = []
     seconds, windows, name = 0.0, 0, detector
     for machine in (step or (lambda items: items))(list(trial.machines)):
         try:
-            model = _learn(manifest, machine, detector, seed)
+            stage = _stage(manifest, machine, chain, seed, adapt_minutes, notes)
+            model = _learn(manifest, machine, detector, seed, stage)
         except ValueError as error:  # too little to learn from: an answer, not a crash
             silent[machine] = str(error)
             continue
-        name = model.detector_name
+        name = model.detector_name if chain == "raw" else f"{model.detector_name}+{chain}"
         counts[machine] = model.effective_n
         plans[machine] = plan(model.effective_n, model.context_s, settings)
         for one in trial.of(machine):
@@ -74,10 +88,27 @@ def listen(
             judged.append(Judged(one, len(samples) / RATE, scores))
     alarms = alarms_of(judged, plans, settings)
     rate = windows / seconds if seconds else None
-    return Heard(tuple(judged), tuple(alarms), plans, silent, counts, name, rate)
+    return Heard(tuple(judged), tuple(alarms), plans, silent, counts, name, rate, notes=tuple(notes))
 
 
-def _learn(manifest: Manifest, machine: str, detector: str, seed: int) -> Model:
+def _stage(
+    manifest: Manifest, machine: str, chain: Chain, seed: int, minutes: float, notes: list[str]
+) -> MaskStage | None:
+    """The machine's separator from its training rows; its notes are added to `notes`."""
+    if chain == "raw":
+        return None
+    found: list[MaskStage] = []
+
+    def adapt(recordings: SiteRecordings, *, minutes: float, seed: int) -> tuple[MaskStage, tuple[str, ...]]:
+        stage, said = adapted_stage(recordings, minutes=minutes, seed=seed)
+        found.append(stage)
+        return stage, said
+
+    notes += [f"{machine}: {note}" for note in site_stage(manifest, machine, seed, minutes, adapt)[1]]
+    return found[0]
+
+
+def _learn(manifest: Manifest, machine: str, detector: str, seed: int, stage: MaskStage | None = None) -> Model:
     rows = [row for row in manifest.rows if (row.machine, row.split, row.label) == (machine, "train", "normal")]
     clips = []
     for row in rows:
@@ -86,7 +117,8 @@ def _learn(manifest: Manifest, machine: str, detector: str, seed: int) -> Model:
         except SoundFileError as error:
             raise ManifestError(f"{manifest.path}, line {row.number}: {error}; replace the file") from error
     grouped = "recording" in manifest.columns
-    return fit_model(clips, rate=RATE, window_s=WINDOW_S, detector=detector or None, grouped=grouped, seed=seed)
+    name = detector or None
+    return fit_model(clips, rate=RATE, window_s=WINDOW_S, detector=name, grouped=grouped, seed=seed, separation=stage)
 
 
 def _read(manifest: Manifest, one: Recording) -> Tensor:
@@ -109,4 +141,7 @@ def look_scores(samples: Tensor, model: Model) -> tuple[float, ...]:
     rows = [features.row(number) for number in range(len(windows))]
     fitting = min(model.context_windows, len(rows))
     contexts = [rows[start : start + fitting] for start in range(0, len(rows) - fitting + 1, fitting)]
-    return tuple(model.score(join(contexts)).score.tolist())
+    evidence = join(contexts)
+    if model.paths is not None:
+        return tuple(model.score_paths(MaskStage.restore(model.paths.separator)(evidence)).score.tolist())
+    return tuple(model.score(evidence).score.tolist())

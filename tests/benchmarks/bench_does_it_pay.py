@@ -23,9 +23,10 @@ from pay_worlds import FRONT_END, KINDS, WINDOW, World, sounds_of, worlds
 
 from detectors.base import Evidence
 from detectors.calibrate import calibrate
-from detectors.exposure import Head, Values
+from detectors.exposure import ExposedQuickFusion, Head, Values
 from detectors.exposure_mix import Doses, expose
-from detectors.fusion import QuickFusion, robust_scale
+from detectors.fusion import QuickFusion
+from detectors.surroundings import kinds_of
 from monitor.exposing import SOURCES
 from monitor.site_sound import adapted_stage
 
@@ -33,7 +34,6 @@ DOCS = Path(__file__).parents[2] / "docs"
 LEVELS = (0.0, -6.0, -12.0)
 SOUNDS, DOSES = 16, 96  # fault sounds and contexts with faults, the same for every source
 ALPHA = 0.1
-MEMBERS = len(QuickFusion.members)
 
 
 def parts_of(world: World, chain: str) -> tuple[Any, ...]:
@@ -59,6 +59,7 @@ def parts_of(world: World, chain: str) -> tuple[Any, ...]:
 def measure(world: World, chain: str, keep: Path) -> Iterator[dict[str, Any]]:
     """A row per source: the statistics of the test contexts, and the p-values of the healthy ones."""
     hear, (train, normal, odd), base = parts_of(world, chain)
+    kinds = kinds_of(train)
     for source in SOURCES:
         began = time.process_time()
         fold, clear, faulty = base
@@ -67,16 +68,10 @@ def measure(world: World, chain: str, keep: Path) -> Iterator[dict[str, Any]]:
             doses = Doses(DOSES, seed=world.seed)
             exposed = expose(world.clips, world.chosen, sounds, FRONT_END, WINDOW, doses)
             head = Head(Values(Head.values(hear(exposed.evidence)), exposed.group), world.seed)
-            own = head.cross_fit(train, world.groups)
-            centre, spread = robust_scale(own[None])
-
-            def joined(one: torch.Tensor, voice: torch.Tensor) -> torch.Tensor:
-                return (MEMBERS * one + ((voice - centre) / spread).asinh()) / (MEMBERS + 1)  # noqa: B023 - used at once
-
-            fold, clear, faulty = (
-                joined(one, voice) for one, voice in zip(base, (own, head.score(normal), head.score(odd)), strict=True)
-            )
-        calibration = calibrate(fold, world.groups)
+            joint = ExposedQuickFusion()  # its base is fitted once for all sources
+            fold = joint.settle(fold, head.cross_fit(train, world.groups), kinds)
+            clear, faulty = joint.join(clear, head.score(normal)), joint.join(faulty, head.score(odd))
+        calibration = calibrate(fold, world.groups, kinds)
         yield {
             "world": world.name,
             "family": world.family,

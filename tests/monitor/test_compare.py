@@ -111,3 +111,20 @@ def test_both_sides_hear_the_same_sound(tmp_path: Path) -> None:
 def test_both_languages_have_the_same_texts() -> None:
     """No text is missing in either."""
     assert TEXTS["en"].keys() == TEXTS["ja"].keys()
+
+
+def test_faults_in_training_may_differ(tmp_path: Path) -> None:
+    """A side that trains with made-up faults is compared with one that does not; what cannot be is refused first."""
+    plain = side(tmp_path, "plain", 'detector = "quick-fusion"')
+    with_faults = side(tmp_path, "faults", 'detector = "quick-fusion"\nfaults = "naive"')
+    for text, why in (
+        ('detector = "mahalanobis"\nfaults = "naive"', "allowed is fusion or quick-fusion"),
+        ('faults = "naive"\nchain = "full"', 'allowed is chain = "raw"'),
+    ):
+        with pytest.raises(WorkFailed, match=why):
+            read_sides((plain, side(tmp_path, "refused", text)))
+    manifest = write_trial(tmp_path / "trial", machines=1, train=6, days=4, faults=[Fault("F1", 0, (2, 3))])
+    found = compare(manifest, (plain, with_faults), tmp_path / "out", quiet=True)
+    assert found["differs"] == ["faults"]
+    assert found["official"]["a"] != found["official"]["b"] or found["official"]["b"] == 1.0
+    assert found["hits"]["both"] + found["hits"]["neither"] + found["hits"]["a_only"] + found["hits"]["b_only"] == 1

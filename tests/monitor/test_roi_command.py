@@ -75,3 +75,13 @@ def test_the_command_lists_what_it_needs() -> None:
     runner = CliRunner()
     assert "--costs" in runner.invoke(app, ["roi", "--help"]).output
     assert runner.invoke(app, ["roi", "x.csv"]).exit_code == 2
+
+
+def test_a_separated_chain_can_be_weighed(tmp_path: Path) -> None:
+    """With chain full the worst of the paths is judged, the report names it, and a hiss is still found."""
+    manifest = write_trial(tmp_path / "t", machines=1, train=5, days=4, faults=[Fault("F1", 0, (2, 3), strength=0.2)])
+    (tmp_path / "costs.toml").write_text(COSTS + "machines = 20\n", encoding="utf-8")
+    how: dict[str, Any] = {"detector": "mahalanobis", "chain": "full", "adapt_minutes": 0.0, "quiet": True}
+    found = roi(manifest, tmp_path / "costs.toml", tmp_path / "out", **how)
+    assert found["detector"] == "mahalanobis+full"
+    assert found["verdict"]["answer"] == "extend"
