@@ -162,17 +162,25 @@ class MaskNet(nn.Module):
         return learned[:, :, : log_mel.shape[-1]].float() + said, latents
 
     def _latents(self, log_mel: Tensor, query: QueryInput, said: Tensor) -> Tensor:
-        statistics = query.statistics * query.has_sound[:, None]
+        """Nothing here knows a level: gain of the mixture or of the enrolment changes nothing but `said`'s shift."""
+        statistics = level_free(query.statistics) * query.has_sound[:, None]
         vector = self.query(statistics, query.has_sound, query.text, query.has_text)
         spare = -log_mel.shape[-1] % self.size.patch
-        seen = functional.pad(torch.cat([scaled(log_mel), said / 4.0], dim=1), (0, spare), mode="replicate")
+        relative = (log_mel - log_mel.mean(dim=(1, 2), keepdim=True)) / _SCALE_DB
+        seen = functional.pad(torch.cat([relative, said / 4.0], dim=1), (0, spare), mode="replicate")
         tokens = seen.transpose(1, 2).reshape(len(seen), -1, 2 * MELS * self.size.patch)
-        heard = torch.cat([scaled(quiet_db(log_mel)), scaled(log_mel.mean(-1))], dim=1)  # of the whole mixture
-        hidden = self.first(tokens) + self.first_film(torch.cat([statistics, heard], dim=1))[:, None]
+        whole = torch.cat([statistics, quiet_db(relative), relative.mean(-1)], dim=1)
+        hidden = self.first(tokens) + self.first_film(whole)[:, None]
         for block in self.blocks:
             hidden = block(hidden, vector)
         normed: Tensor = self.norm(hidden)
         return normed
+
+
+def level_free(statistics: Tensor) -> Tensor:
+    """Enrolment statistics [batch, 2 * mel] without their level: the mean over bands is taken off."""
+    mean, deviation = statistics.chunk(2, dim=1)
+    return torch.cat([mean - mean.mean(1, keepdim=True), deviation], dim=1)
 
 
 @dataclass(frozen=True, slots=True)

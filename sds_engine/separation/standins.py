@@ -36,19 +36,19 @@ def random_gains(batch: int, generator: torch.Generator, *, tilt_db: float = 6.0
 def unrest(batch: int, frames: int, generator: torch.Generator, *, spread_db: float = 2.5) -> Tensor:
     """Amplitude gains [batch, bin, frame] of a machine that does not run quite as it did when it was recorded.
 
-    A slow random field over twelve places on a scale of octaves and one point in 0.8 s, of a third of the spread, and
+    A slow random field over twelve places on a scale of octaves and one point in 0.8 s, and
     a profile over 40 places that stays for the whole of an example. On real fans bands differ by 1.5 to 5 dB between
     recordings, and by 1.5 to 2 dB between halves of seconds.
     """
     stays = torch.randn(batch, 1, 40, 1, generator=generator) * spread_db
-    moves = torch.randn(batch, 1, 12, max(2, frames // 25), generator=generator) * spread_db / 3.0
-    gain_db = sum(
+    moves = torch.randn(batch, 1, 12, max(2, frames // 25), generator=generator) * 0.8 * spread_db
+    stays, moves = (
         functional.interpolate(field, size=(BINS, frames), mode="bilinear", align_corners=True)[:, 0]
         for field in (stays, moves)
     )
     place = torch.log2(1.0 + torch.arange(BINS) / 16.0)  # linear below 250 Hz, octaves above
     nearest = (place / place[-1] * (BINS - 1)).round().long()
-    gains: Tensor = 10.0 ** (gain_db[:, nearest] / 20.0)
+    gains: Tensor = 10.0 ** ((stays + moves)[:, nearest] / 20.0)
     return gains
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from sds_engine.separation.enrolment import site_statistics
 from sds_engine.separation.extractor import WEIGHTS, WeightsError, load_extractor
 from sds_engine.separation.grid import RATE, analyse, log_mel, power
 from sds_engine.separation.mixing import PAIRINGS, Mixer, band_power, pair, pairings
-from sds_engine.separation.network import TEXT, MaskNet, NetSize, level_db, local_mean_db
+from sds_engine.separation.network import TEXT, MaskNet, NetSize, QueryInput, level_db, local_mean_db
 from sds_engine.separation.pool import SECONDS, Source, event_source, machine_source, noise_source, recorded_sources
 from sds_engine.separation.standins import with_stand_ins
 from sds_engine.separation.train import (
@@ -225,3 +226,18 @@ def test_a_site_without_sound_is_refused() -> None:
     """No target, or no background, is an error."""
     with pytest.raises(ValueError, match="at least one of each"):
         SiteSound((), (torch.zeros(5),))
+
+
+def test_a_mask_depends_on_no_level() -> None:
+    """A louder mixture, or a louder enrolment, gets the same mask: level told how noisy training mixtures were."""
+    torch.manual_seed(0)
+    net = MaskNet(SMALL).eval()
+    torch.nn.init.normal_(net.last.weight, std=0.1)
+    mixture = log_mel(power(analyse(0.01 * torch.randn(2, RATE))))
+    softer = QueryInput.of(2, statistics=site_statistics([0.01 * torch.randn(RATE)]), text=torch.ones(TEXT))
+    louder = replace(softer, statistics=softer.statistics + 0.3 * (torch.arange(2 * 128) < 128))  # 6 dB
+    with torch.inference_mode():
+        once = net(mixture, softer)
+        assert float(once.std()) > 0.1
+        assert torch.allclose(net(mixture + 10.0, softer), once, atol=1e-3)
+        assert torch.allclose(net(mixture, louder), once, atol=1e-3)

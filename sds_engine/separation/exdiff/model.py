@@ -44,7 +44,8 @@ class Look:
     """What a mixture itself shows, the same for every variant; all but `mixture` and `mel` are [batch, frame, cell].
 
     mixture: the STFT [batch, frame, bin]; mel: the extractor's view [batch, mel, frame] in dB; power: of cells; unit:
-    the power around a cell; level: scaled dB; detail: how the mixture's fine structure differs from the enrolment's.
+    the power around a cell; level: scaled dB about their mean; detail: how the mixture's fine structure differs from
+    the enrolment's.
     """
 
     mixture: Tensor
@@ -61,13 +62,14 @@ class Look:
         frames = mixture.transpose(1, 2).contiguous()
         bins = power(frames)
         cells = pooled(bins)
+        level = scaled(decibels(cells))
         wanted = detail_db(asked.power, pooled(asked.power)) * asked.query.has_sound[:, None]
         return cls(
             mixture=frames,
             mel=log_mel(bins.transpose(1, 2)),
             power=cells,
             unit=unit_power(cells) * (cells > 0.0),  # no noise beside a sound where there is none
-            level=scaled(decibels(cells)),
+            level=level - level.mean(dim=(1, 2), keepdim=True),
             detail=((detail_db(bins, cells) - wanted[:, None]) / _DETAIL_DB).clamp(-_CLIP, _CLIP),
             query=asked.query,
         )

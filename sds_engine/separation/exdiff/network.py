@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sds_engine.separation.exdiff.cells import CELLS
-from sds_engine.separation.network import Block, NetSize, QueryInput, QueryNet
+from sds_engine.separation.network import Block, NetSize, QueryInput, QueryNet, level_free
 
 INPUTS, OUTPUTS = 4, 4  # maps of cells
 LATENT = 192
@@ -27,7 +27,7 @@ _WAVES = 4
 class ExDiffSize:
     """How large: `patch` frames make a token; `ask` names the blocks after which latents are asked, () for never."""
 
-    channels: int = 256
+    channels: int = 192
     dilations: tuple[int, ...] = (1, 2, 4, 8, 1, 2)
     query: int = 128
     patch: int = 2
@@ -100,7 +100,7 @@ class ExDiffNet(nn.Module):
 
     def forward(self, inputs: Tensor, t: Tensor, query: QueryInput, latents: Tensor | None) -> Tensor:
         """T [batch] in 0..1; latents [batch, token, latent] where the network asks for them."""
-        statistics = query.statistics * query.has_sound[:, None]
+        statistics = level_free(query.statistics) * query.has_sound[:, None]
         vector = self.query(statistics, query.has_sound, query.text, query.has_text) + self.time(_waves(t))
         batch, frames, patch = len(inputs), inputs.shape[1], self.size.patch
         spare = inputs[:, -1:].expand(-1, -frames % patch, -1, -1)
