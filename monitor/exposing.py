@@ -27,7 +27,7 @@ SOURCES: tuple[Source, ...] = ("none", "naive", "physics", "adapted", "sds")
 RATE = 16_000  # of makers and prior
 SECONDS = 2.0
 COUNT = 16
-ITERATIONS, DRAWS = 20, 1  # of SDS: a sixth of what `synthesize` takes, since every machine needs its own library
+ITERATIONS, DRAWS = 20, 1  # of SDS: a quarter of what `synthesize` takes, since every machine needs its own library
 
 
 @dataclass(frozen=True, slots=True)
