@@ -136,16 +136,16 @@ def _taught(order: FaultOrder) -> list[FaultSound]:
     from sds_engine.priors.shipped import load_prior
     from sds_engine.tasks.library import SETTINGS, Order, make_library
 
-    prior, gate = load_prior(None).prior, load_gate()
     settings = replace(SETTINGS, iterations=ITERATIONS, draws=DRAWS)
     found: list[FaultSound] = []
-    for kind, count in order.shares().items():
-        prompt = f"{kind.replace('_', ' ')} fault, {order.prompt}"
-        ask = Order(prompt, kind, count, _seed(kind, order.seed), order.physics)  # type: ignore[arg-type]  # as above
-        with torch.inference_mode(mode=False), torch.enable_grad():
+    with torch.inference_mode(mode=False), torch.enable_grad():  # whatever the caller has switched off
+        prior, gate = load_prior(None).prior, load_gate()
+        for kind, count in order.shares().items():
+            prompt = f"{kind.replace('_', ' ')} fault, {order.prompt}"
+            ask = Order(prompt, kind, count, _seed(kind, order.seed), order.physics)  # type: ignore[arg-type]  # as above
             sounds = make_library(ask, prior, gate, settings).sounds
-        own = [FaultSound(kind, sound.wave.detach().clone()) for sound in sounds]
-        found += [own[number % len(own)] for number in range(count)] if own else []
+            own = [FaultSound(kind, sound.wave.detach().clone()) for sound in sounds]
+            found += [own[number % len(own)] for number in range(count)] if own else []
     if not found:
         raise ValueError(f"no fault sound of {', '.join(order.kinds)} passed the gates: use physics instead of sds")
     return [found[number % len(found)] for number in range(order.count)]
