@@ -30,7 +30,7 @@ SETTINGS = SdsSettings(
     draws=2,
     t_low=0.3,
     t_high=0.8,
-    iterations=40,
+    iterations=30,
     learning_rate=0.05,
     final_rate=0.1,
 )
