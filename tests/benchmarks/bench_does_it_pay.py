@@ -12,12 +12,14 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from pay_levels import measure_levels
+from pay_naming import measure_naming
 from pay_page import page
 from pay_worlds import FRONT_END, KINDS, WINDOW, World, sounds_of, worlds
 
@@ -113,16 +115,19 @@ def ablation(given: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
-def measured(name: str, keep: Path, wanted: bool) -> Mapping[str, Any]:
-    """A further part of the page, measured now or kept from before; empty where neither."""
-    path = keep / f"{name}.json"
-    if wanted:
-        if name == "naming":
-            from pay_naming import measure_naming as found
-        else:
-            from pay_levels import measure_levels as found
-        path.write_text(json.dumps(found()) + "\n", encoding="utf-8")
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+def measured(
+    name: str, measure_rest: Callable[[Collection[str]], Iterator[tuple[str, list[Any]]]], given: argparse.Namespace
+) -> list[Any]:
+    """The rows of a further part of the page: those that are kept, and, where it is asked for, those still missing."""
+    path = given.keep / f"{name}.jsonl"
+    units = dict(json.loads(line) for line in path.read_text().splitlines()) if path.exists() else {}
+    if name in given.only:
+        for unit, rows in measure_rest(units.keys()):
+            with path.open("a") as file:
+                file.write(json.dumps([unit, rows]) + "\n")
+            units[unit] = rows
+            print(name, unit, flush=True)
+    return [row for rows in units.values() for row in rows]
 
 
 def main() -> None:
@@ -137,7 +142,8 @@ def main() -> None:
     torch.set_num_threads(1)
     given.keep.mkdir(parents=True, exist_ok=True)
     rows = ablation(given)
-    naming, levels = (measured(name, given.keep, name in given.only) for name in ("naming", "levels"))
+    naming = measured("naming", lambda done: measure_naming(done), given)
+    levels = measured("levels", lambda done: measure_levels(done), given)
     text, summary = page(rows, naming, levels, sounds=SOUNDS, doses=DOSES)
     (DOCS / "does-it-pay.md").write_text(text, encoding="utf-8")
     plain = json.dumps(summary, indent=1, ensure_ascii=False) + "\n"

@@ -8,7 +8,7 @@ moments that the model never heard. Both in dB over the healthy sound at the mic
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ import torch
 
 from detectors.model import Clip, fit_model
 from monitor.alarm_plan import plan
-from monitor.detectable import Pair, hear_levels, pairs_of
+from monitor.detectable import Audible, Pair, hear_levels, pairs_of
 from monitor.exposing import FaultOrder, machine_physics
 from monitor.settings import Alarms
 from monitor.train_faults import library
@@ -47,11 +47,12 @@ def _injected(line: SimulatedLine, mic: str) -> list[Pair]:
     return found
 
 
-def measure_levels(seed: int = 0, mics: Sequence[str] = MICS) -> dict[str, Any]:
-    """The table and its figures."""
+def measure_levels(done: Collection[str], seed: int = 0) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """A row per fault, for each microphone that is not done yet."""
     line = demo_line(seed)
-    rows = []
-    for mic in mics:
+    for mic in MICS:
+        if mic in done:
+            continue
         began = time.process_time()
         machine = line.mics[mic]
         healthy = line.training(mic, RECORDINGS, SECONDS)
@@ -63,27 +64,22 @@ def measure_levels(seed: int = 0, mics: Sequence[str] = MICS) -> dict[str, Any]:
         foretold = {one.kind: one for one in hear_levels(model, pairs_of(model, clips, library(order)), threshold)}
         took = time.process_time() - fitted
         checked = {one.kind: one for one in hear_levels(model, _injected(line, mic), threshold)}
-        rows += [
-            {
-                "mic": mic,
-                "kind": kind,
-                "foretold": [foretold[kind].at(0.5), foretold[kind].at(0.9), *foretold[kind].interval(0.5)],
-                "injected": [checked[kind].at(0.5), checked[kind].at(0.9), *checked[kind].interval(0.5)],
-            }
+        rows = [
+            {"mic": mic, "kind": kind, "foretold": _figures(foretold[kind]), "injected": _figures(checked[kind])}
             for kind in FAULTS[machine]
         ]
         print(mic, round(took), "s of", round(time.process_time() - began), rows[-1], flush=True)
-    return {"lines": _lines(rows), "figures": [_plain(row) for row in rows]}
+        yield mic, rows
 
 
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    return {
-        **row,
-        **{name: [round(x, 1) if np.isfinite(x) else None for x in row[name]] for name in ("foretold", "injected")},
-    }
+def _figures(one: Audible) -> list[float | None]:
+    """At 50% and 90%, and the interval of the first; None is never."""
+    values = (one.at(0.5), one.at(0.9), *one.interval(0.5))
+    return [round(x, 2) if np.isfinite(x) else None for x in values]
 
 
-def _lines(rows: Sequence[dict[str, Any]]) -> list[str]:
+def levels_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """The table of all rows, and how far foretold and injected levels lie apart."""
     lines = [
         "## From which level on a fault is heard, foretold and injected",
         "",
@@ -98,10 +94,10 @@ def _lines(rows: Sequence[dict[str, Any]]) -> list[str]:
     for row in rows:
         cells = []
         for name in ("foretold", "injected"):
-            half, most, low, high = (f"{x:+.0f}" if np.isfinite(x) else "never" for x in row[name])
+            half, most, low, high = ("never" if x is None else f"{x:+.0f}" for x in row[name])
             cells += [f"{half} [{low}, {high}]", most]
         lines.append(f"| {row['mic']} | {row['kind'].replace('_', ' ')} | {' | '.join(cells)} |")
-    both = [row for row in rows if np.isfinite(row["foretold"][0]) and np.isfinite(row["injected"][0])]
+    both = [row for row in rows if None not in (row["foretold"][0], row["injected"][0])]
     off = np.array([row["foretold"][0] - row["injected"][0] for row in both])
     order = np.corrcoef(*(np.argsort(np.argsort([row[name][0] for row in both])) for name in ("foretold", "injected")))[
         0, 1

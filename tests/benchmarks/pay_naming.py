@@ -7,7 +7,7 @@ confirmed by name.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,12 +48,15 @@ def namer_of(kind: str, seed: int) -> tuple[Namer, Any, np.random.Generator]:
     return Namer.fit(healthy, exposed, [one.kind for one in library], seed), machine, rng
 
 
-@torch.inference_mode()
-def measure_naming(seeds: Sequence[int] = (0, 1, 2)) -> dict[str, Any]:
-    """The table and its figures."""
-    rows: list[dict[str, Any]] = []
+def measure_naming(
+    done: Collection[str], seeds: Sequence[int] = (0, 1, 2)
+) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """A row per case, level and number of confirmed windows, for each individual that is not done yet."""
     for seed in seeds:
         for kind in MACHINES:
+            if f"{kind} {seed}" in done:
+                continue
+            rows: list[dict[str, Any]] = []
             namer, machine, rng = namer_of(kind, seed)
             for level in LEVELS:
                 cases = [(fault, number) for fault in FAULTS[kind] for number in range(TEST)]
@@ -61,9 +64,9 @@ def measure_naming(seeds: Sequence[int] = (0, 1, 2)) -> dict[str, Any]:
                 for fault, _ in cases:
                     take = draw_take(machine, SECONDS, RATE, rng)
                     sounds.append(torch.from_numpy(add_fault(take, Fault(fault, level), int(rng.integers(2**31)))[0]))
-                rows += _asked(namer, cases, namer.departure(heard(sounds, FRONT_END, WINDOW)), kind, level)
-            print("naming", kind, seed, flush=True)
-    return {"lines": _lines(rows, len(seeds)), "figures": _figures(rows)}
+                with torch.inference_mode():
+                    rows += _asked(namer, cases, namer.departure(heard(sounds, FRONT_END, WINDOW)), kind, level)
+            yield f"{kind} {seed}", rows
 
 
 def _asked(
@@ -98,7 +101,7 @@ def _mean(rows: Sequence[dict[str, Any]], key: str) -> float:
     return float(np.mean([row[key] for row in rows]))
 
 
-def _figures(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def naming_figures(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     keys = sorted({(row["level"], row["confirmed"]) for row in rows}, key=lambda one: (-one[0], one[1]))
     found = []
     for level, count in keys:
@@ -108,11 +111,12 @@ def _figures(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def _lines(rows: Sequence[dict[str, Any]], seeds: int) -> list[str]:
+def naming_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """The table over all individuals, and the faults one by one."""
     lines = [
         "## Naming: is it the right name?",
         "",
-        f"{len(MACHINES)} kinds of simulated machine, {seeds} individuals each. The library's faults come from the",
+        f"{len(MACHINES)} kinds of simulated machine, several individuals each. The library's faults come from the",
         "makers, those that are asked about from `sds_engine.physics.faults`, at a level over the machine.",
         "Confirmed: so many windows of each fault, from other recordings at that level, were given their name by",
         "staff. Sure: the share that the first name claims, on average; it should be near that of right first names.",
@@ -120,7 +124,7 @@ def _lines(rows: Sequence[dict[str, Any]], seeds: int) -> list[str]:
         "| level | confirmed windows | right name first | among the names told | sure | chance |",
         "|---:|---:|---:|---:|---:|---:|",
     ]
-    for one in _figures(rows):
+    for one in naming_figures(rows):
         cells = " | ".join(f"{one[key]:.2f}" for key in ("first", "three", "share", "chance"))
         lines.append(f"| {one['level']:+g} dB | {one['confirmed']} | {cells} |")
     plain = [row for row in rows if row["confirmed"] == 0]

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pay_levels import levels_lines
+from pay_naming import naming_figures, naming_lines
 
 from monitor.roc import TestSet, bootstrap_weights, harmonic, official, rank
 
@@ -71,7 +73,7 @@ def _share(key: str) -> Callable[[Row], float]:
 
 
 def page(
-    rows: Sequence[Row], naming: Mapping[str, Any], levels: Mapping[str, Any], *, sounds: int, doses: int
+    rows: Sequence[Row], naming: Sequence[Any], levels: Sequence[Any], *, sounds: int, doses: int
 ) -> tuple[str, dict[str, Any]]:
     """The page as Markdown, and its figures."""
     seeds = len({row["seed"] for row in rows})
@@ -96,11 +98,11 @@ def page(
             summary["tables"][title] = _table(lines, title, text, chosen)
     lines += _verdict(summary["tables"])
     if naming:
-        lines += naming["lines"]
-        summary["naming"] = naming["figures"]
+        lines += naming_lines(naming)
+        summary["naming"] = naming_figures(naming)
     if levels:
-        lines += levels["lines"]
-        summary["levels"] = levels["figures"]
+        lines += levels_lines(levels)
+        summary["levels"] = list(levels)
     return "\n".join(lines).rstrip() + "\n", summary
 
 
