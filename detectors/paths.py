@@ -1,16 +1,19 @@
 """Several versions of the same sound, scored as one: raw, separated, and what the separation left behind.
 
 A separator can erase a fault, and it can uncover one; nobody knows beforehand. So each path has a detector of its own,
-and the statistic is the worst of their z-scores over healthy out-of-fold sound, calibrated as one: a maximum of
-calibrated scores would alarm more often than any of them.
+and the statistic joins their z-scores over healthy out-of-fold sound, calibrated as one: a maximum of calibrated scores
+would alarm more often than any of them.
 
-The separated path leads. Raw sound and the residual hold the background, and one that training never had moves them by
-a few healthy spreads; taken at par they cost half of what separation gained. So they speak from HANDICAP spreads on: a
-fault that the separator erased is still found if it is loud, and nothing is lost on development sets.
+Raw sound counts by the share of its power that is the machine's (at most MOST), separated sound by the rest: in a noisy
+hall, where raw sound is mostly background, the separated path speaks nearly alone, since a new background moves raw
+sound by a few healthy spreads; in a quiet hall raw sound hears faults that a mask takes for background. Each is tamed
+by asinh, as in `detectors.fusion`. What raw or residual sound has beyond LOUD spreads is heard whatever the shares: a
+fault that the separator erased is found if it is loud.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -26,7 +29,8 @@ from detectors.lineup import detector_named, new_detector
 from detectors.statistics import require
 
 PATHS = ("raw", "separated", "residual")
-HANDICAP = (5.0, 0.0, 5.0)  # healthy spreads that a path keeps to itself
+LOUD = 5.0  # healthy spreads that raw and residual sound keep to themselves
+MOST = 0.7  # of the weight is raw sound's
 Paths = Mapping[str, Evidence]
 
 
@@ -40,11 +44,12 @@ class PathScored(NamedTuple):
 
 
 class Worst:
-    """The greatest of the paths' z-scores, less what each keeps to itself."""
+    """Raw and separated sound by their shares, or what is loud on raw sound or the residual, whichever is worse."""
 
-    def __init__(self, detectors: Mapping[str, Detector], centre: Tensor, spread: Tensor) -> None:
+    def __init__(self, detectors: Mapping[str, Detector], centre: Tensor, spread: Tensor, raw_weight: Tensor) -> None:
         self._detectors = detectors
         self._centre, self._spread = centre, spread  # [path]
+        self._raw_weight = raw_weight  # [1]
 
     @classmethod
     def fit(
@@ -58,12 +63,17 @@ class Worst:
         if missing:
             raise ValueError(f"paths {', '.join(missing)} are missing, allowed is all of {', '.join(PATHS)}")
         detectors = {path: new_detector(name, kinematics) for path in PATHS}
-        return cls.settled(detectors, torch.stack([detectors[path].cross_fit(healthy[path], groups) for path in PATHS]))
+        statistics = torch.stack([detectors[path].cross_fit(healthy[path], groups) for path in PATHS])
+        return cls.settled(detectors, statistics, machine_share(healthy))
 
     @classmethod
-    def settled(cls, detectors: Mapping[str, Detector], statistics: Tensor) -> tuple[Worst, Tensor]:
-        """From fitted detectors by path and their out-of-fold statistics [path, batch], and the joint one [batch]."""
-        self = cls(detectors, *_scatter(statistics))
+    def settled(cls, detectors: Mapping[str, Detector], statistics: Tensor, share: float) -> tuple[Worst, Tensor]:
+        """From fitted detectors by path and their out-of-fold statistics [path, batch], and the joint one [batch].
+
+        share: how much of raw sound's power is the machine's, in 0..1 (`machine_share`).
+        """
+        weight = torch.tensor([min(share, MOST)], dtype=torch.float64)
+        self = cls(detectors, *_scatter(statistics), weight)
         return self, self.join(statistics)[0]
 
     def score(self, paths: Paths) -> tuple[Tensor, Tensor]:
@@ -72,21 +82,29 @@ class Worst:
 
     def join(self, statistics: Tensor) -> tuple[Tensor, Tensor]:
         """The same from the paths' own statistics [path, batch]."""
-        z = (statistics - self._centre[:, None]) / self._spread[:, None]
-        worst = (z - z.new_tensor(HANDICAP)[:, None]).max(0)
-        return worst.values, worst.indices
+        tamed = ((statistics - self._centre[:, None]) / self._spread[:, None]).asinh()
+        shares = torch.stack([self._raw_weight * tamed[0], (1.0 - self._raw_weight) * tamed[1]])  # [2, batch]
+        loud = tamed - math.asinh(LOUD)
+        worst = torch.stack([loud[0], shares.sum(0), loud[2]]).max(0)
+        return worst.values, torch.where(worst.indices == 1, shares.argmax(0), worst.indices)
 
     def state(self) -> Mapping[str, Tensor]:
         """Centre and spread [path], and each path's detector under its name."""
         inner = {f"{path}.{key}": value for path, one in self._detectors.items() for key, value in one.state().items()}
-        return {"centre": self._centre, "spread": self._spread, **inner}
+        return {"centre": self._centre, "spread": self._spread, "raw_weight": self._raw_weight, **inner}
 
     @classmethod
     def restore(cls, state: Mapping[str, Tensor], name: str) -> Worst:
         """From its state; raises ValueError where that does not fit together."""
-        require(state, centre=(len(PATHS),), spread=(len(PATHS),))
-        kind = detector_named(name)
-        return cls({path: kind.restore(part(state, path)) for path in PATHS}, state["centre"], state["spread"])
+        require(state, centre=(len(PATHS),), spread=(len(PATHS),), raw_weight=(1,))
+        detectors = {path: detector_named(name).restore(part(state, path)) for path in PATHS}
+        return cls(detectors, state["centre"], state["spread"], state["raw_weight"])
+
+
+def machine_share(healthy: Paths) -> float:
+    """How much of the power of raw sound is the machine's in a usual healthy context (median), in 0..1."""
+    raw, own = (10.0 ** (healthy[path].level_dbfs.double() / 10.0) for path in ("raw", "separated"))
+    return float((own.sum(1) / raw.sum(1)).quantile(0.5))
 
 
 def _scatter(statistics: Tensor) -> tuple[Tensor, Tensor]:

@@ -152,5 +152,5 @@ def chain_notes(chains: Sequence[str]) -> list[str]:
         return []
     return [
         "chain separated: mel bands masked, weighted by the squared mask, as usual where nothing is believed",
-        "chain full: the separated path, and raw and residual from 5 healthy spreads on; Ex-Diff is no part of it",
+        "chain full: raw and separated sound by the machine's share of raw sound; Ex-Diff is no part of it",
     ]

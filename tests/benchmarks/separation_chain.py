@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from detectors.base import Evidence
 from detectors.calibrate import calibrate
 from detectors.frontend import FrontEnd
 from detectors.lineup import new_detector
-from detectors.paths import PATHS, Worst
+from detectors.paths import PATHS, Worst, machine_share
 from detectors.recordings import stack
 from monitor import roc
 from monitor.evaluate_machine import RATE, Heard, hear_machine
@@ -42,8 +42,9 @@ ROWS = (
     "separated, adapted",
     "full, adapted",
     "ideal ratio mask",
+    "ideal ratio mask, sound only",
 )
-RAW, ORACLE = ROWS[0], ROWS[-1]
+RAW, ORACLE, ORACLE_SOUND = ROWS[0], ROWS[-2], ROWS[-1]
 NOMINAL = 0.1
 Both = tuple[Evidence, Evidence]  # healthy training contexts, test contexts
 Array = NDArray[np.float64]
@@ -122,7 +123,10 @@ def chains(manifest: Manifest, heard: Heard, made: Mapping[str, MaskStage]) -> d
     cell = paths_of(heard.train, shares[0])["separated"]
     usual = (cell.confidence * cell.log_mel).sum((0, 2)) / cell.confidence.sum((0, 2))
     both = [paths_of(one, share, usual)["separated"] for one, share in zip((heard.train, test), shares, strict=True)]
+    masked = [paths_of(one, share)["separated"] for one, share in zip((heard.train, test), shares, strict=True)]
+    plain = [replace(one, confidence=torch.ones_like(one.log_mel)) for one in masked]
     found[ORACLE] = {"separated": (both[0], both[1])}
+    found[ORACLE_SOUND] = {"separated": (plain[0], plain[1])}
     return found
 
 
@@ -153,9 +157,11 @@ def _judged(name: str, heard: Heard, found: Mapping[str, Mapping[str, Both]]) ->
         healthy[row], scores[row] = fitted(found[chain]["separated"])
         residual = fitted(found[chain]["residual"])
         learned = torch.stack([healthy[RAW], healthy[row], residual[0]])
-        worst, healthy[f"full, {chain}"] = Worst.settled({}, learned)
+        share = machine_share({path: both[0] for path, both in found[chain].items()})
+        worst, healthy[f"full, {chain}"] = Worst.settled({}, learned, share)
         scores[f"full, {chain}"] = worst.join(torch.stack([scores[RAW], scores[row], residual[1]]))[0]
-    healthy[ORACLE], scores[ORACLE] = fitted(found[ORACLE]["separated"])
+    for row in (ORACLE, ORACLE_SOUND):
+        healthy[row], scores[row] = fitted(found[row]["separated"])
     normal = torch.from_numpy(~heard.test.anomaly)
     alarms = {
         row: float((calibrate(healthy[row], groups)(scores[row]).score[normal] >= -np.log10(NOMINAL)).double().mean())
@@ -194,6 +200,7 @@ def summary(sets: Sequence[Measured]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for row in ROWS:
         gain, gap = many[row] - many[RAW], many[ORACLE] - many[RAW]
+        sound = plain[ORACLE_SOUND] - plain[RAW]
         found[row] = {
             "official": plain[row],
             "ci": roc.interval(many[row]),
@@ -201,6 +208,7 @@ def summary(sets: Sequence[Measured]) -> dict[str, dict[str, Any]]:
             "paired": roc.interval(gain),
             "closed": (plain[row] - plain[RAW]) / (plain[ORACLE] - plain[RAW]),
             "closed_ci": roc.interval(gain / gap),
+            "closed_sound": (plain[row] - plain[RAW]) / sound,
             "false_alarms": float(np.mean([one.false_alarms[row] for one in sets])),
         }
     return found
@@ -242,7 +250,7 @@ def _cell(one: Mapping[str, Any], row: str) -> str:
     text = f"{one['official']:.3f} [{one['ci'][0]:.2f}, {one['ci'][1]:.2f}]"
     if row != RAW:
         text += f", {one['paired'][0]:+.3f}..{one['paired'][1]:+.3f}"
-    return text if row in (RAW, ORACLE) else f"{text}, {one['closed']:.0%}"
+    return text if row in (RAW, ORACLE, ORACLE_SOUND) else f"{text}, {one['closed']:.0%} / {one['closed_sound']:.0%}"
 
 
 def section(kept: Mapping[str, Any]) -> str:
@@ -262,11 +270,11 @@ def section(kept: Mapping[str, Any]) -> str:
 
 Official score of DCASE Task 2 (harmonic mean of AUC source, AUC target and pAUC), mean over {about["seeds"]} seeds of
 the set, with 95% intervals over recordings; then the paired interval of the difference to raw sound on the same files;
-then how much of the gap from raw sound to the ideal ratio mask is closed (that is the truth as a mask, weighted and
-leaning as the separated path is). `separated`: the masked sound, weighted by the squared mask; `full`: raw sound and
-residual besides, as `run` computes it. `adapted`: at most {about["steps"]} steps or {about["minutes"]:g} minutes on the
-training rows clean and background, one thread; not adapted: the shipped network ({about["extractor_steps"]:,} steps),
-which is told the mean spectrum of the clean rows only. False alarms: healthy test files at a nominal rate of 0.1, by
-level; half of their backgrounds are of kinds that are rare in training.
+then how much of the gap from raw sound to the ideal ratio mask is closed, the truth as a mask: weighted and leaning as
+the separated path is / as sound only, without weights. `separated`: the masked sound, weighted by the squared mask;
+`full`: raw sound and residual besides, as `run` computes it. `adapted`: at most {about["steps"]} steps or
+{about["minutes"]:g} minutes on the training rows clean and background, one thread; not adapted: the shipped network
+({about["extractor_steps"]:,} steps), which is told the mean spectrum of the clean rows only. False alarms: healthy test
+files at a nominal rate of 0.1, by level; half of their backgrounds are of kinds that are rare in training.
 
 {table}"""

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from detectors.base import Evidence
 from detectors.neighbours import Neighbours
-from detectors.paths import PATHS, Worst
+from detectors.paths import PATHS, Worst, machine_share
 from monitor.stages import MaskStage
 from sds_engine.physics.faults import FAULT_KINDS, FAULTS, Fault, add_fault
 from sds_engine.physics.kinds import draw_machine
@@ -71,7 +71,7 @@ class Scene:
         paths, groups = self.stage(train), torch.arange(LEARN)
         self.detectors = {path: Neighbours() for path in PATHS}
         statistics = torch.stack([self.detectors[path].cross_fit(paths[path], groups) for path in PATHS])
-        self.worst, _ = Worst.settled(self.detectors, statistics)
+        self.worst, _ = Worst.settled(self.detectors, statistics, machine_share(paths))
         self.normal = self.scores(self.mixed(takes(self.machine, TEST, self.rng), test=True)[0])
 
     def mixed(self, sounds: Sequence[Sound], *, test: bool) -> tuple[Evidence, list[Sound]]:
