@@ -23,6 +23,7 @@ _LEAST_SHARE, _MOST_SHARE = 0.002, 0.95
 _QUIET_SHARE = 0.05  # of the frames, and of the bands, that show the machine alone
 _QUIET_BIAS_DB = 4.0  # the 5% quantile of noise averaged over 3 x 3 cells, below its mean
 _LEVEL_DB = 25.0
+TRUST = 0.5  # in what was learned where there is an enrolment: docs/separation.md, "What the extractor learned"
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,8 @@ class MaskNet(nn.Module):
         said = enrolment_logits(log_mel, query)
         latents = self._latents(log_mel, query, said)
         learned: Tensor = self.last(latents).reshape(len(log_mel), -1, MELS).transpose(1, 2)
-        return learned[:, :, : log_mel.shape[-1]].float() + said, latents
+        trust = torch.where(query.has_sound, TRUST, 1.0)[:, None, None]
+        return trust * learned[:, :, : log_mel.shape[-1]].float() + said, latents
 
     def _latents(self, log_mel: Tensor, query: QueryInput, said: Tensor) -> Tensor:
         """Nothing here knows a level: gain of the mixture or of the enrolment changes nothing but `said`'s shift."""
