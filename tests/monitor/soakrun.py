@@ -282,7 +282,7 @@ class Soaking:
     # -- the two accounts
 
     def _settle(self) -> None:
-        """Compare the ledger with /metrics, once the monitor has had time to count all."""
+        """Compare the ledger with /metrics, once the monitor has had time to count and to announce all."""
         deadline = time.monotonic() + 30
         found = self.found
         while True:
@@ -301,12 +301,13 @@ class Soaking:
                 found.differences.append(
                     f"expired: ledger {found.counts['expired']}, /metrics {found.metrics['expired']}"
                 )
-            if not found.differences or time.monotonic() > deadline:
+            found.tables = self._tables()
+            if not (found.differences or found.tables["outbox"]) or time.monotonic() > deadline:
                 break
             time.sleep(0.5)
         found.contradictions, found.repeated = self.ledger.contradictions, self.ledger.repeated
         found.never_accepted, found.delays_s = self.ledger.never_accepted, self.ledger.delays_s
-        found.tables, found.visits = self._tables(), self._visitor.visits
+        found.visits = self._visitor.visits
 
     def _tables(self) -> dict[str, int]:
         rows = {}
