@@ -33,6 +33,7 @@ from sds_engine.separation.lineup import EX_DIFF, METHODS, ORACLE, MethodError, 
 from streams.soundfiles import SoundFileError, read_clip
 
 QUERY_CLIPS = 24  # recordings that a query is made of at most, evenly taken
+BASES = ("extractor", EX_DIFF, "exdiff-full-trust")  # what other methods are compared with, file by file
 STRANGERS = ("people talking", "a dog barking", "rain", "metal press")
 EMBEDDED = Callable[[str], Tensor]
 
@@ -94,7 +95,7 @@ def evaluate_separation(
     report: dict[str, Any] = {
         "protocol": protocol,
         "methods": {name: _figures(gains, seed) for name, gains in found.items()},
-        "paired": {base: _paired(found, base, seed) for base in ("extractor", EX_DIFF) if base in found},
+        "paired": {base: _paired(found, base, seed) for base in BASES if base in found},
         "oracle": {ORACLE: _figures(_run(separator_named(ORACLE), items), seed)},
         **_swapped(ready, found, items, seed, notes),
     }

@@ -17,6 +17,7 @@ CONTROLS = {
     "mixture-diffusion": "mixture-only",
     "exdiff-joint": "joint",
     "exdiff-shuffled": "latents",
+    "exdiff-full-trust": "latents",
 }
 _MEASURED = (1, 2, 4, 30)
 EXDIFF = (EX_DIFF, *(f"exdiff-{nfe}" for nfe in _MEASURED), *CONTROLS)
@@ -63,9 +64,10 @@ def ex_diff(
 ) -> Separator:
     """Ex-Diff, `exdiff-N` with N evaluations, or one of its controls; `weights` is a folder other than the shipped one.
 
-    The controls are comparisons, and not shipped. Raises MethodError for them where `weights` has none.
+    The controls are comparisons, as they were trained, with full trust; those with weights of their own are not
+    shipped. Raises MethodError for them where `weights` has none.
     """
-    from sds_engine.separation.exdiff.separator import NFE, ExDiff, load_exdiff
+    from sds_engine.separation.exdiff.separator import NFE, TRUST, ExDiff, load_exdiff
     from sds_engine.separation.extractor import WEIGHTS, WeightsError
 
     said = re.fullmatch(r"exdiff-([0-9]+)", name)
@@ -79,7 +81,8 @@ def ex_diff(
         if weights is None and variant != "latents":
             raise MethodError(f"{name} is a comparison that is not shipped: {error}") from error
         raise
-    return ExDiff(model, nfe=count, shuffled=name == "exdiff-shuffled", name=name)
+    trust = 1.0 if name in CONTROLS else TRUST
+    return ExDiff(model, nfe=count, trust=trust, shuffled=name == "exdiff-shuffled", name=name)
 
 
 def _allowed() -> str:

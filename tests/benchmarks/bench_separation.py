@@ -64,9 +64,18 @@ def sdr(options: argparse.Namespace, kept: dict[str, Any]) -> None:
             manifest = make_set(options.tool, level, folder)
             out = Path(folder) / "report"
             report = separation_sdr.measure(manifest, out, limit=options.limit, controls=options.controls)
-        kept |= read()  # another part may have been written meanwhile
-        kept.setdefault("sdr", {})[f"{level:g}"] = report
-        write(kept)
+        keep_sdr(kept, f"{level:g}", report)
+    for snr_db in separation_sdr.SNRS_DB:
+        with tempfile.TemporaryDirectory() as folder:
+            manifest = separation_sdr.unheard(Path(folder), snr_db)
+            report = separation_sdr.measure(manifest, Path(folder), limit=0, controls=options.controls)
+        keep_sdr(kept, f"unheard {snr_db:g}", report)
+
+
+def keep_sdr(kept: dict[str, Any], level: str, report: dict[str, Any]) -> None:
+    kept |= read()  # another part may have been written meanwhile
+    kept.setdefault("sdr", {})[level] = report
+    write(kept)
 
 
 def chain(options: argparse.Namespace, kept: dict[str, Any]) -> None:

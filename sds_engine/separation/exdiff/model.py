@@ -85,11 +85,15 @@ class Guess:
 
 @dataclass(frozen=True)
 class Seen:
-    """A mixture, the first guess at its target, and the gain that makes x_1 of the mixture [batch, frame, cell]."""
+    """A mixture, the first guess at its target, and the gain that makes x_1 of the mixture [batch, frame, cell].
+
+    trust in 0..1: how much of the learned correction counts where there is an enrolment; 0 is the first guess itself.
+    """
 
     look: Look
     guess: Guess
     start: Tensor
+    trust: float = 1.0
 
     def first(self) -> Tensor:
         """Where bridges start: x_1 [batch, frame, bin]."""
@@ -137,11 +141,11 @@ class ExDiffModel(nn.Module):
             logits, latents = self.extractor.answer(look.mel, look.query)
         return Guess(_on_cells(logits), latents)
 
-    def see(self, look: Look, guess: Guess | None = None) -> Seen:
+    def see(self, look: Look, guess: Guess | None = None, *, trust: float = 1.0) -> Seen:
         """What this variant sees of mixtures; `guess` where another one's of the same extractor is at hand."""
         guess = guess or self.guess(look)
         start = torch.ones_like(guess.logit) if self.extractor is None else torch.sigmoid(guess.logit).detach()
-        return Seen(look, guess, start)
+        return Seen(look, guess, start, trust)
 
     def believe(self, seen: Seen, heard: Tensor, t: Tensor) -> Belief:
         """What the network takes for the target at points of the bridge.
@@ -154,7 +158,8 @@ class ExDiffModel(nn.Module):
             out = self.net(inputs, t, look.query, seen.guess.latents)
         shift, by_detail, by_size, sure = out.unbind(2)
         size = (look.power / look.unit.clamp_min(FLOOR)).clamp_min(1e-3).log()
-        gain = torch.sigmoid(logit + shift + by_detail * look.detail + by_size * size)
+        trust = torch.where(look.query.has_sound, seen.trust, 1.0)[:, None, None]
+        gain = torch.sigmoid(logit + trust * (shift + by_detail * look.detail + by_size * size))
         return Belief(gain, _variance(gain, look) * sure.clamp(-_CLIP, _CLIP).exp())
 
     def predict(self, seen: Seen, state: Tensor, t: float) -> tuple[Tensor, Belief]:
