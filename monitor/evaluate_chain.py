@@ -27,7 +27,10 @@ HEALTHY = 64  # healthy mixtures that stand in for clean recordings at most
 def check_chain(chain: str) -> None:
     """Raise WorkFailed for a chain that is not there."""
     if chain == "enhanced":
-        raise WorkFailed("--chain enhanced needs Ex-Diff, which is not trained yet; allowed is " + ", ".join(CHAINS))
+        raise WorkFailed(
+            "--chain enhanced: Ex-Diff is no stage, it gains nothing here (docs/separation.md); allowed is "
+            + ", ".join(CHAINS)
+        )
     if chain not in CHAINS:
         raise WorkFailed(f"--chain is {chain!r}, allowed is {', '.join(CHAINS)}")
 

@@ -56,7 +56,7 @@ def test_all_chains_stand_side_by_side(manifest: Path, tmp_path: Path) -> None:
 
 def test_enhanced_is_refused_and_nonsense_too(manifest: Path, tmp_path: Path) -> None:
     """What is not trained is never faked."""
-    for chain, text in (("enhanced", "not trained yet"), ("best", "raw, separated, full, all")):
+    for chain, text in (("enhanced", "is no stage"), ("best", "raw, separated, full, all")):
         with pytest.raises(WorkFailed, match=text):
             evaluate(manifest, tmp_path, chain=chain)
 
