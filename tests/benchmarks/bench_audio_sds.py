@@ -77,12 +77,12 @@ class Bench:
         found: dict[str, Any] = {}
         for sort, source, key in (
             ("seen", self.prompts, "canonical"),
-            ("paraphrased", self.prompts, "en"),
-            ("Japanese", self.prompts, "ja"),
             ("paraphrased, second set", self.second, "en"),
             ("Japanese, second set", self.second, "ja"),
             ("paraphrased, third set", self.third, "en"),
             ("Japanese, third set", self.third, "ja"),
+            ("paraphrased, first set", self.prompts, "en"),
+            ("Japanese, first set", self.prompts, "ja"),
         ):
             found[sort] = {kind: self._sampled(kind, source[kind][key], each) for kind in [*KINDS, "healthy"]}
             print(sort, np.mean([row["reporting"] for row in found[sort].values()]), flush=True)

@@ -33,22 +33,24 @@ _ABOUT = (
 )
 
 
+_OLD = (
+    "Measured before retrieval stood in front of the prior, and by the reporting judge of before, whose ceiling on "
+    "sound without phases was .66. The second set of prompts was written without sight of the glossary."
+)
+_PROMPTS = (
+    "Retrieval in front of the prior was set on the first set of prompts; the second was written without sight of the "
+    "glossary, the third before retrieval was written. Whoever extended the glossary afterwards had read all three: "
+    "only the English columns are clean of that. The last column is not what the prior gives by itself."
+)
+
+
 def _samples(found: dict[str, Any]) -> list[str]:
     sorts = list(found)
     kinds = list(next(iter(found.values())))
     seen = np.mean([row["reporting"] for row in found["seen"].values()])
     count = next(iter(found["seen"].values()))["count"]
     lines = ["## The prior's own samples", "", f"Share that the reporting judge recognises, {count} samples a cell "]
-    lines[-1] += (
-        "(in brackets: the gate's judge). Retrieval in front of the prior was set on the first set of prompts; the "
-    )
-    lines[-1] += (
-        "second was written without sight of the glossary, the third before retrieval was written. Whoever extended "
-    )
-    lines[-1] += (
-        "the glossary afterwards had read all three: only the English columns are clean of that. The last column "
-    )
-    lines[-1] += "is not what the prior gives by itself."
+    lines[-1] += "(in brackets: the gate's judge). " + (_OLD if "paraphrased" in found else _PROMPTS)
     lines += ["", "| asked for | " + " | ".join(sorts) + " |", "|---|" + "---|" * len(sorts)]
     for kind in kinds:
         cells = [f"{found[s][kind]['reporting']:.2f} ({found[s][kind]['gate']:.2f})" for s in sorts]
