@@ -21,12 +21,22 @@ NAMES = {
     "adapted": "(c+) physics adapted to the machine",
     "sds": "(d) SDS faults adapted to the machine",
 }
-UNPROVEN = (
-    "What stays unproven: all real faults here are of one fan, levelled and mixed with recorded backgrounds; simulated",
-    "faults share formulas with the training faults, though neither code nor bodies. The base is `quick-fusion`; with the",
-    "default, whose network has a voice of its own, the head counts for less. The prior is small and teaches for 20",
-    "steps only. So `--faults` is off unless you ask for it; A/B on your own recordings (`evaluate --ab`) decides.",
-)
+INTRO = """# Do faults in training pay?
+
+Written by `python tests/benchmarks/bench_does_it_pay.py`; do not edit. What the money says of a trial is in
+[roi.md](roi.md); this page asks whether made-up faults help to hear real ones, and what else they are good for.
+
+Beside the detectors that know healthy sound alone stands a small network that has heard faults mixed into healthy
+contexts (`detectors/exposure.py`): one voice more in `quick-fusion`. Every source gives {sounds} sounds, mixed into
+{doses} contexts at -12 to +6 dB over the healthy sound; the network, its training and the calibration on healthy
+recordings are the same. Its settings were looked at on simulated machines of other seeds; no test recording chose
+anything.
+"""
+UNPROVEN = """What stays unproven: all real faults here are of one fan, levelled and mixed with recorded backgrounds;
+simulated faults share formulas with the training faults, though neither code nor bodies. The base is `quick-fusion`;
+with the default, whose network has a voice of its own, the head counts for less. The prior is small and teaches for 20
+steps only. So `--faults` is off unless you ask for it; A/B on your own recordings (`evaluate --ab`) decides.
+"""
 Row = Mapping[str, Any]
 
 
@@ -82,19 +92,7 @@ def page(
 ) -> tuple[str, dict[str, Any]]:
     """The page as Markdown, and its figures."""
     seeds = len({row["seed"] for row in rows})
-    lines = [
-        "# Do faults in training pay?",
-        "",
-        "Written by `python tests/benchmarks/bench_does_it_pay.py`; do not edit. What the money says of a trial is in",
-        "[roi.md](roi.md); this page asks whether made-up faults help to hear real ones, and what else they are good for.",
-        "",
-        "Beside the detectors that know healthy sound alone stands a small network that has heard faults mixed into",
-        f"healthy contexts (`detectors/exposure.py`): one voice more in `quick-fusion`. Every source gives {sounds} sounds,",
-        f"mixed into {doses} contexts at -12 to +6 dB over the healthy sound; the network, its training and the calibration",
-        "on healthy recordings are the same. Its settings were looked at on simulated machines of other seeds; no test",
-        "recording chose anything.",
-        "",
-    ]
+    lines = [*INTRO.format(sounds=sounds, doses=doses).splitlines(), ""]
     if rows:
         lines += [
             "Official score of DCASE Task 2, mean over seeds; differences are to (a) on the same files, with a paired",
@@ -172,5 +170,5 @@ def _verdict(tables: Mapping[str, Any]) -> list[str]:
     versus = [table["official"]["sds"][1] - table["official"]["adapted"][1] for table in tables.values()]
     plain = [table["official"]["sds"][1] - table["official"]["physics"][1] for table in tables.values()]
     worth = f"{np.mean(versus):+.3f} on average; (d) over (c) {np.mean(plain):+.3f}"
-    lines += [f"- Teaching by the prior, beyond adaptation, is worth {worth}.", "", *UNPROVEN, ""]
+    lines += [f"- Teaching by the prior, beyond adaptation, is worth {worth}.", "", *UNPROVEN.splitlines(), ""]
     return lines
