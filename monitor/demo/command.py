@@ -82,7 +82,7 @@ def run_demo(
         watch.lap("stream")
         say("4/4 what was found", quiet=quiet)
         seen = live.seen(expected)
-        verdict = judge(hall.MACHINES, planned, seen.alerts, seen.counts, seen.start_ns)
+        verdict = judge(hall.MACHINES, planned, seen.alerts, seen.counts, seen.start_ns, live.raw_alone())
         outcome = _conclude(directory, verdict, seen, watch, live.page, lang=lang, quiet=quiet)
         if serve:
             say(f"still up; the page is at {live.page} - stop with Ctrl-C", quiet=quiet)

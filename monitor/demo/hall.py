@@ -21,7 +21,10 @@ from streams import soundfiles
 MINUTES = 8.0
 SPEED = 16.0  # times real time; the alarms follow the time of the sound, not the clock
 WINDOW_S = 2.0
+SEPARATED = False  # whether every window is separated and scored on all paths
+ADAPT_MINUTES = 0  # the shipped network as it is: it is told how each machine sounds, and that is most of it
 RECORDINGS, RECORDING_S = 40, 12.0  # healthy recordings for training, the same moments for all microphones
+APART, APART_S = 3, 8.0  # recordings of each machine alone, and of the hall while it stands, for its separator
 MACHINES = ("fan", "pump", "gearbox", "press", "conveyor")
 NAMES = {
     "fan": ("送風機", "Fan", "industrial fan"),
@@ -58,13 +61,20 @@ def windows(minutes: float) -> int:
     return len(MICS) * int(minutes * 60 // WINDOW_S)
 
 
-def render(directory: Path, seed: int, minutes: float, planned: Sequence[Planned]) -> None:
-    """Write `healthy/MACHINE/MIC/NN.wav` and `live/MIC.wav`, each half of the work in a process of its own."""
+def render(
+    directory: Path, seed: int, minutes: float, planned: Sequence[Planned], *, separated: bool = SEPARATED
+) -> None:
+    """Write `healthy/MACHINE/MIC/NN.wav` and `live/MIC.wav`, each half of the work in a process of its own.
+
+    With `separated` also `clean` and `background`, likewise.
+    """
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         jobs = [
             pool.submit(_render_healthy, directory, seed),
             pool.submit(_render_live, directory, seed, minutes, planned),
         ]
+        if separated:
+            jobs.append(pool.submit(_render_apart, directory, seed))
         for job in jobs:
             job.result()
 
@@ -77,6 +87,17 @@ def _render_healthy(directory: Path, seed: int) -> None:
         for mic, samples in session.items():
             path = directory / "healthy" / line.mics[mic] / mic / f"{number:02d}.wav"
             soundfiles.write_wav(path, samples, line.rate)
+
+
+def _render_apart(directory: Path, seed: int) -> None:
+    line = demo_line(seed)
+    for machine in MACHINES:
+        for kind, runs in (("clean", True), ("background", False)):
+            for number, recording in enumerate(line.apart(machine, APART, APART_S, runs=runs)):
+                for mic, samples in recording.items():
+                    path = directory / kind / machine / mic / f"{number:02d}.wav"
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    soundfiles.write_wav(path, samples, line.rate)
 
 
 def _render_live(directory: Path, seed: int, minutes: float, planned: Sequence[Planned]) -> None:
@@ -97,11 +118,13 @@ def _render_live(directory: Path, seed: int, minutes: float, planned: Sequence[P
         file.close()
 
 
-def write_config(directory: Path, *, broker: str, lang: str, port: int) -> Path:
+def write_config(directory: Path, *, broker: str, lang: str, port: int, separated: bool = SEPARATED) -> Path:
     """The line.toml of the demo: an ordinary one."""
+    chain = f'[chain]\nstages = ["raw", "separated"]\ncascade = false\nadapt_minutes = {ADAPT_MINUTES}\n'
     parts = [
         f'[site]\nname = "factory-ear demo"\ntime_zone = "Asia/Tokyo"\nlang = "{lang}"\n',
         f'[broker]\nurl = "{broker or "embedded:data/broker"}"\n',
+        chain if separated else "",
         "[alarms]\ndanger_after_s = 60\n",
         f"[web]\nport = {port}\n",
     ]
@@ -110,6 +133,7 @@ def write_config(directory: Path, *, broker: str, lang: str, port: int) -> Path:
         parts.append(
             f'[[machine]]\nid = "{machine}"\nname_ja = "{name_ja}"\nname_en = "{name_en}"\nprompt = "{prompt}"\n'
             f'healthy = "healthy/{machine}"\n'
+            + (f'clean = "clean/{machine}"\nbackground = "background/{machine}"\n' if separated else "")
         )
         parts += [
             f'[[machine.mic]]\nid = "{mic}"\nsource = "file:live/{mic}.wav"\nspeed = {SPEED}\n'

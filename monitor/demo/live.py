@@ -118,6 +118,14 @@ class Live:
             alerts = tuple(update.alert for update in store.alerts(limit=10_000))
         return Seen(alerts, counts, min((score.start_ns for score in scores.values()), default=0))
 
+    def raw_alone(self) -> tuple[Alert, ...] | None:
+        """What the same sound would have raised without separation; None where nothing is separated."""
+        if self.line.chain.stages == ("raw",):
+            return None
+        from monitor.demo.alone import raw_alone
+
+        return raw_alone(self.line, self._broker)
+
     def serve(self) -> None:
         """Stay up until Ctrl-C."""
         try:

@@ -12,9 +12,11 @@ from monitor.demo.verdict import Row, Verdict
 WORDS = {
     "en": {
         "title": "What the simulated line found",
-        "columns": ("machine", "what happened", "level", "from", "to", "found", "after", "false alarms"),
+        "columns": ("machine", "what happened", "level", "from", "to", "found", "after", "raw alone", "false alarms"),
         "yes": "found",
         "no": "MISSED",
+        "raw_no": "missed",
+        "only": "found by separation, missed by the raw detector alone",
         "healthy": "stayed healthy",
         "counts": "Windows",
         "seconds": "Seconds",
@@ -24,9 +26,11 @@ WORDS = {
     },
     "ja": {
         "title": "模擬ラインの結果",
-        "columns": ("機械", "出来事", "レベル", "開始", "終了", "検出", "所要", "誤報"),
+        "columns": ("機械", "出来事", "レベル", "開始", "終了", "検出", "所要", "分離なし", "誤報"),
         "yes": "検出",
         "no": "見逃し",
+        "raw_no": "見逃し",
+        "only": "音源分離で検出、分離なしの検出器では見逃し",
         "healthy": "正常のまま",
         "counts": "窓の数",
         "seconds": "所要秒数",
@@ -58,12 +62,23 @@ def cells(row: Row, lang: str) -> tuple[str, ...]:
     """One row in words."""
     words = WORDS[lang]
     if not row.kind:
-        return (row.machine, str(words["healthy"]), "", "", "", "", "", str(row.false_alarms))
+        return (row.machine, str(words["healthy"]), "", "", "", "", "", "", str(row.false_alarms))
     kind = KINDS_JA.get(row.kind, row.kind) if lang == "ja" else row.kind.replace("_", " ")
     level = "" if row.kind == "no signal" else f"{row.level_db:+.0f} dB"
     delay = "" if row.delay_s is None else f"{row.delay_s:.0f} s"
     found = str(words["yes"] if row.found else words["no"])
-    return (row.machine, kind, level, _clock(row.start_s), _clock(row.end_s), found, delay, str(row.false_alarms))
+    raw = "" if row.raw is None else str(words["yes" if row.raw else "raw_no"])
+    times = (_clock(row.start_s), _clock(row.end_s))
+    return (row.machine, kind, level, *times, found, delay, raw, str(row.false_alarms))
+
+
+def uncovered(verdict: Verdict, lang: str) -> list[str]:
+    """In words, which faults were found that the raw detector alone missed."""
+    return [
+        f"{row.machine}: {cells(row, lang)[1]}: {WORDS[lang]['only']}"
+        for row in verdict.rows
+        if row.found and row.raw is False
+    ]
 
 
 def _clock(seconds: float) -> str:
@@ -75,6 +90,8 @@ def print_verdict(verdict: Verdict, counts: Mapping[str, int], lang: str) -> Non
     words = WORDS[lang]
     table(str(words["title"]), words["columns"], [cells(row, lang) for row in verdict.rows])
     say(f"{words['counts']}: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
+    for text in uncovered(verdict, lang):
+        say(f"found   {text}")
     for note in verdict.notes:
         say(f"noted   {note}")
     for failure in verdict.failures:
@@ -97,7 +114,8 @@ def write_report(
     times = "".join(f"<li>{escape(name)}: {value:.1f}</li>" for name, value in seconds.items())
     failures = "".join(f"<li class=missed>{escape(text)}</li>" for text in verdict.failures)
     failed = f"<h2>{words['failed']}</h2><ul>{failures}</ul>" if failures else ""
-    notes = "".join(f"<li class=note>{escape(text)}</li>" for text in verdict.notes)
+    said = (*uncovered(verdict, lang), *verdict.notes)
+    notes = "".join(f"<li class=note>{escape(text)}</li>" for text in said)
     failed = (f"<ul>{notes}</ul>" if notes else "") + failed
     images = "".join(f'<p><img src="{p.name}" alt="{p.stem}" style="max-width:100%"></p>' for p in pictures)
     path.write_text(
@@ -112,5 +130,5 @@ def write_report(
 def _html_row(row: Row, lang: str) -> str:
     missed = ' class="missed"' if row.kind and not row.found else ""
     inner = "".join(f"<td>{escape(cell)}</td>" for cell in cells(row, lang))
-    reason = f"<tr><td></td><td colspan=7 class=note>{escape(row.reason)}</td></tr>" if row.reason else ""
+    reason = f"<tr><td></td><td colspan=8 class=note>{escape(row.reason)}</td></tr>" if row.reason else ""
     return f"<tr{missed}>{inner}</tr>{reason}"

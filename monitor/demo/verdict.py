@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from monitor.settings import HALL
 from streams.records import Alert
@@ -34,7 +34,10 @@ class Planned:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table. `delay_s` is None where nothing was found; a machine without a plan has kind ""."""
+    """One line of the table. `delay_s` is None where nothing was found; a machine without a plan has kind "".
+
+    `raw` says whether the raw detector alone would have found it; None: that was not asked.
+    """
 
     machine: str
     kind: str
@@ -47,6 +50,7 @@ class Row:
     alert_id: str = ""
     clip: str = ""
     reason: str = ""
+    raw: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -64,8 +68,11 @@ def judge(
     alerts: Sequence[Alert],
     counts: Mapping[str, int],
     start_ns: int,
+    raw: Sequence[Alert] | None = None,
 ) -> Verdict:
     """Match alerts with what was planned. An alert that no plan of its machine explains is a false alarm.
+
+    `raw` are the alerts of the raw detector alone: they are told beside the others and fail nothing.
 
     An alert that is marked as the consequence of another finds nothing; it is none of its machine's if the other one
     is explained, and false if that one is. One of the whole hall is explained while anything that is planned lasts.
@@ -83,7 +90,13 @@ def judge(
         machine: sum(alert.machine == machine and alert.alert_id not in explained for alert in alerts)
         for machine in machines
     }
-    rows = [_row(plan, alerts, false[plan.machine], start_ns) for plan in planned]
+    rows = [
+        replace(
+            _row(plan, alerts, false[plan.machine], start_ns),
+            raw=None if raw is None or plan.kind == "no signal" else any(_explains(plan, one, start_ns) for one in raw),
+        )
+        for plan in planned
+    ]
     rows += [
         Row(machine, "", 0.0, 0.0, 0.0, found=False, delay_s=None, false_alarms=false[machine])
         for machine in machines

@@ -70,6 +70,16 @@ def test_only_a_demos_folder_is_emptied(tmp_path: Path) -> None:
     assert not (make_anew(folder) / "old.txt").exists()
 
 
+def test_the_demo_can_separate(tmp_path: Path) -> None:
+    """With the stage on its line.toml names it, and for each machine what its separator learns from."""
+    line = load_line(hall.write_config(tmp_path, broker="", lang="en", port=0, separated=True))
+    assert line.chain.stages == ("raw", "separated")
+    assert not line.chain.cascade
+    for machine in line.machine:
+        assert machine.clean == tmp_path / "clean" / machine.id
+        assert machine.background == tmp_path / "background" / machine.id
+
+
 @pytest.mark.parametrize("lang", ["en", "ja"])
 def test_a_missed_fault_is_said_in_both_languages(tmp_path: Path, lang: str) -> None:
     """The report names what was missed, what failed and that it is a simulation, and escapes what it is given."""

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from monitor.demo.report import uncovered
 from monitor.demo.verdict import GRACE_S, Planned, judge
 from streams.records import Alert
 
@@ -86,3 +87,15 @@ def test_an_alarm_of_the_hall_needs_something_that_happens() -> None:
     found = alert("pump-1", 140.0)
     assert judge(MACHINES, [LEAK], [found, alert("hall", 150.0)], GOOD, 0).failures == ()
     assert judge(MACHINES, [LEAK], [found, alert("hall", 50.0)], GOOD, 0).failures == ("hall: 1 false alarms",)
+
+
+def test_what_the_raw_detector_missed_is_said_and_fails_nothing() -> None:
+    """A fault that separation alone found is told so, one that both found too, a lost signal not; nothing fails."""
+    lost = Planned("fan-1", "no signal", 50.0, 90.0, mic="fan-1-b")
+    alerts = [alert("pump-1", 140.0), alert("fan-1", 80.0, "unknown", ("fan-1-b",))]
+    for raw, expected in (([], False), ([alert("pump-1", 150.0)], True), (None, None)):
+        verdict = judge(MACHINES, [LEAK, lost], alerts, GOOD, 0, raw)
+        assert verdict.failures == ()
+        assert {row.kind: row.raw for row in verdict.rows} == {"leak": expected, "no signal": None}
+        assert [("pump-1" in text) for text in uncovered(verdict, "en")] == ([True] if expected is False else [])
+        assert len(uncovered(verdict, "ja")) == len(uncovered(verdict, "en"))
