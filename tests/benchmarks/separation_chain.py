@@ -274,7 +274,7 @@ set, with 95% intervals over recordings; then the paired interval of the differe
 then how much of the gap from raw sound to the ideal ratio mask is closed, the truth as a mask: weighted and leaning as
 the separated path is / as sound only, without weights. `separated`: the masked sound, weighted by the squared mask;
 `full`: raw sound and residual besides, as `run` computes it. `adapted`: at most {about["steps"]} steps or
-{about["minutes"]:g} minutes on the training rows clean and background, one thread; not adapted: the shipped network
+{about["minutes"]:g} minutes on the training rows clean and background, one thread; not adapted: the network as it comes
 ({about["extractor_steps"]:,} steps), which is told the mean spectrum of the clean rows only. False alarms: healthy test
 files at a nominal rate of 0.1, by level; half of their backgrounds are of kinds that are rare in training.
 

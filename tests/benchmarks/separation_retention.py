@@ -143,7 +143,7 @@ def section(found: Mapping[str, Any]) -> str:
 Simulated machines of all kinds ({found["seeds"]} seeds) in simulated halls, {-SNR_DB:g} dB under the hall's noise (give
 or take {JITTER_DB:g} dB); each fault at {LEVEL_DB:+g} dB of its machine. Power kept: of the fault's own sound, of the
 healthy machine's and of the hall's, in the separated path; the rest is in the residual, nothing is lost. AUC: nearest
-neighbour, faulty against healthy contexts, behind each path and behind all (`full`). The network is the shipped one,
+neighbour, faulty against healthy contexts, behind each path and behind all (`full`). The network is as it comes,
 not adapted, enrolled with {ENROL} recordings of the machine alone.
 
 {table}
