@@ -24,6 +24,7 @@ from streams.worker import BatchLimits, run_worker
 
 EVERY = Chain(stages=("raw", "separated"), cascade=False)
 BATCH = 8
+LEASE_S = 5.0  # longer than a batch takes on a busy machine, or nothing could ever be committed
 
 
 def killer(at: str) -> Callable[[str], None]:
@@ -55,7 +56,7 @@ def main(config: str, folder: str, death: str = "") -> None:
     MaskStage.share = probed  # type: ignore[method-assign]  # the point of this child
     line = load_line(Path(config))
     line = line.model_copy(update={"chain": EVERY, "machine": line.machine[:1]})
-    broker = EmbeddedBroker(folder, options=Options(lease_s=0.5, min_free_bytes=0))
+    broker = EmbeddedBroker(folder, options=Options(lease_s=LEASE_S, min_free_bytes=0))
     models = {"fan": load_models(line.models / "fan")}
     run_worker(
         broker,
