@@ -35,7 +35,7 @@ RATE = 16_000  # what mask networks hear
 _FLOOR_DB = -100.0
 _LEAST_SHARE = 1e-4  # 40 dB down is as good as gone
 _BATCH = 32  # contexts at a time: more leave the cache
-TRUST = 0.1  # of what a network adds to the enrolment's own answer: 0 to 0.2 are as good, 1 loses most of the gain
+TRUST = 0.05  # of what a network learned, added to the enrolment's answer: 0 to 0.2 are as good, 1 loses most of it all
 LEAN = 0.01  # of a believed cell's weight, towards the usual level; 0.003 to 0.03 are as good, 0.1 hides faults
 
 
@@ -82,14 +82,13 @@ class MaskStage:
     @torch.inference_mode()
     def share(self, log_mel: Tensor) -> Tensor:
         """The share of the machine in the power of log_mel [batch, mel, frame], of that shape, in 0..1."""
-        from sds_engine.separation.network import QueryInput, enrolment_logits
+        from sds_engine.separation.network import QueryInput
 
         found = []
         for start in range(0, len(log_mel), _BATCH):
             some = log_mel[start : start + _BATCH]
             query = QueryInput.of(len(some), statistics=self.statistics).to(some.device)
-            said = enrolment_logits(some, query)
-            found.append(torch.sigmoid(said + TRUST * (self.net(some, query).float() - said)))
+            found.append(torch.sigmoid(self.net(some, query, TRUST)).float())
         return torch.cat(found) if found else torch.empty_like(log_mel)
 
     def __call__(self, evidence: Evidence) -> Mapping[str, Evidence]:

@@ -23,7 +23,7 @@ _LEAST_SHARE, _MOST_SHARE = 0.002, 0.95
 _QUIET_SHARE = 0.05  # of the frames, and of the bands, that show the machine alone
 _QUIET_BIAS_DB = 4.0  # the 5% quantile of noise averaged over 3 x 3 cells, below its mean
 _LEVEL_DB = 25.0
-TRUST = 0.5  # in what was learned where there is an enrolment: docs/separation.md, "What the extractor learned"
+TRUST = 0.5  # in what was learned where there is an enrolment; how it was chosen: weights/extractor.json
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,17 +151,20 @@ class MaskNet(nn.Module):
         """What the net made of mixtures before its last layer [batch, token, channel]."""
         return self._latents(log_mel, query, enrolment_logits(log_mel, query))
 
-    def forward(self, log_mel: Tensor, query: QueryInput) -> Tensor:
-        """log_mel [batch, mel, frame] in dB -> logits [batch, mel, frame] of the power ratio."""
-        return self.answer(log_mel, query)[0]
+    def forward(self, log_mel: Tensor, query: QueryInput, trust: float = TRUST) -> Tensor:
+        """log_mel [batch, mel, frame] in dB -> logits [batch, mel, frame] of the power ratio.
 
-    def answer(self, log_mel: Tensor, query: QueryInput) -> tuple[Tensor, Tensor]:
+        `trust` is the share of what was learned that is added to the enrolment's own answer, where there is one.
+        """
+        return self.answer(log_mel, query, trust)[0]
+
+    def answer(self, log_mel: Tensor, query: QueryInput, trust: float = TRUST) -> tuple[Tensor, Tensor]:
         """What `forward` and `latents` say, at the cost of one of them."""
         said = enrolment_logits(log_mel, query)
         latents = self._latents(log_mel, query, said)
         learned: Tensor = self.last(latents).reshape(len(log_mel), -1, MELS).transpose(1, 2)
-        trust = torch.where(query.has_sound, TRUST, 1.0)[:, None, None]
-        return trust * learned[:, :, : log_mel.shape[-1]].float() + said, latents
+        share = torch.where(query.has_sound, trust, 1.0)[:, None, None]
+        return share * learned[:, :, : log_mel.shape[-1]].float() + said, latents
 
     def _latents(self, log_mel: Tensor, query: QueryInput, said: Tensor) -> Tensor:
         """Nothing here knows a level: gain of the mixture or of the enrolment changes nothing but `said`'s shift."""
