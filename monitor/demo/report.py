@@ -12,7 +12,7 @@ from monitor.demo.verdict import Row, Verdict
 WORDS = {
     "en": {
         "title": "What the simulated line found",
-        "columns": ("machine", "what happened", "level", "from", "to", "found", "after", "raw alone", "false alarms"),
+        "columns": ("machine", "what happened", "level", "from", "to", "found", "after", "false alarms", "raw alone"),
         "yes": "found",
         "no": "MISSED",
         "raw_no": "missed",
@@ -26,7 +26,7 @@ WORDS = {
     },
     "ja": {
         "title": "模擬ラインの結果",
-        "columns": ("機械", "出来事", "レベル", "開始", "終了", "検出", "所要", "分離なし", "誤報"),
+        "columns": ("機械", "出来事", "レベル", "開始", "終了", "検出", "所要", "誤報", "分離なし"),
         "yes": "検出",
         "no": "見逃し",
         "raw_no": "見逃し",
@@ -62,14 +62,20 @@ def cells(row: Row, lang: str) -> tuple[str, ...]:
     """One row in words."""
     words = WORDS[lang]
     if not row.kind:
-        return (row.machine, str(words["healthy"]), "", "", "", "", "", "", str(row.false_alarms))
+        return (row.machine, str(words["healthy"]), "", "", "", "", "", str(row.false_alarms), "")
     kind = KINDS_JA.get(row.kind, row.kind) if lang == "ja" else row.kind.replace("_", " ")
     level = "" if row.kind == "no signal" else f"{row.level_db:+.0f} dB"
     delay = "" if row.delay_s is None else f"{row.delay_s:.0f} s"
     found = str(words["yes"] if row.found else words["no"])
     raw = "" if row.raw is None else str(words["yes" if row.raw else "raw_no"])
     times = (_clock(row.start_s), _clock(row.end_s))
-    return (row.machine, kind, level, *times, found, delay, raw, str(row.false_alarms))
+    return (row.machine, kind, level, *times, found, delay, str(row.false_alarms), raw)
+
+
+def grid(verdict: Verdict, lang: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Heads and rows of the table; the last column, what the raw detector alone found, only where that was asked."""
+    width = None if any(row.raw is not None for row in verdict.rows) else -1
+    return tuple(WORDS[lang]["columns"])[:width], [cells(row, lang)[:width] for row in verdict.rows]
 
 
 def uncovered(verdict: Verdict, lang: str) -> list[str]:
@@ -88,7 +94,7 @@ def _clock(seconds: float) -> str:
 def print_verdict(verdict: Verdict, counts: Mapping[str, int], lang: str) -> None:
     """The table, the counts, and what failed."""
     words = WORDS[lang]
-    table(str(words["title"]), words["columns"], [cells(row, lang) for row in verdict.rows])
+    table(str(words["title"]), *grid(verdict, lang))
     say(f"{words['counts']}: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
     for text in uncovered(verdict, lang):
         say(f"found   {text}")
@@ -108,8 +114,9 @@ def write_report(
 ) -> None:
     """Write the report; pictures are referred to by their names beside it."""
     words = WORDS[lang]
-    head = "".join(f"<th scope=col>{escape(name)}</th>" for name in words["columns"])
-    body = "".join(_html_row(row, lang) for row in verdict.rows)
+    heads, rows = grid(verdict, lang)
+    head = "".join(f"<th scope=col>{escape(name)}</th>" for name in heads)
+    body = "".join(_html_row(row, told) for row, told in zip(verdict.rows, rows, strict=True))
     lists = "".join(f"<li>{escape(name)}: {count}</li>" for name, count in counts.items())
     times = "".join(f"<li>{escape(name)}: {value:.1f}</li>" for name, value in seconds.items())
     failures = "".join(f"<li class=missed>{escape(text)}</li>" for text in verdict.failures)
@@ -127,8 +134,8 @@ def write_report(
     )
 
 
-def _html_row(row: Row, lang: str) -> str:
+def _html_row(row: Row, told: Sequence[str]) -> str:
     missed = ' class="missed"' if row.kind and not row.found else ""
-    inner = "".join(f"<td>{escape(cell)}</td>" for cell in cells(row, lang))
-    reason = f"<tr><td></td><td colspan=8 class=note>{escape(row.reason)}</td></tr>" if row.reason else ""
-    return f"<tr{missed}>{inner}</tr>{reason}"
+    inner = "".join(f"<td>{escape(cell)}</td>" for cell in told)
+    note = f"<td colspan={len(told) - 1} class=note>{escape(row.reason)}</td>"
+    return f"<tr{missed}>{inner}</tr>" + (f"<tr><td></td>{note}</tr>" if row.reason else "")

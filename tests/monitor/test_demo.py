@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from monitor.demo import hall
 from monitor.demo.command import make_anew
-from monitor.demo.report import WORDS, cells, write_report
+from monitor.demo.report import WORDS, cells, grid, write_report
 from monitor.demo.verdict import Row, Verdict
 from monitor.errors import WorkFailed
 from monitor.settings import load_line
@@ -91,3 +92,14 @@ def test_a_missed_fault_is_said_in_both_languages(tmp_path: Path, lang: str) -> 
         assert str(word) in text
     assert "<b>odd" not in text
     assert cells(row, lang)[3:5] == ("1:40", "3:20")
+
+
+def test_the_raw_detectors_column_stands_only_where_it_was_asked() -> None:
+    """A line without separation has no column for what raw sound alone would have found; one with it has."""
+    row = Row("fan", "outer_race", -9.0, 100.0, 200.0, found=True, delay_s=44.0, false_alarms=0)
+    heads, rows = grid(Verdict((row,), ()), "ja")
+    assert len(heads) == len(rows[0]) == 8
+    assert (heads[-1], rows[0][-1]) == ("誤報", "0")
+    heads, rows = grid(Verdict((replace(row, raw=False),), ()), "ja")
+    assert len(heads) == len(rows[0]) == 9
+    assert (heads[-1], rows[0][-1]) == ("分離なし", WORDS["ja"]["raw_no"])
