@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 import torch
+from clipscene import prepared
 from hummingline import RATE, hum, write_line
 
 from detectors.base import Evidence
@@ -19,7 +19,6 @@ from monitor.action_store import ActionStore
 from monitor.actions import By
 from monitor.alarm_schema import open_db
 from monitor.evidence import mic_mark
-from monitor.explainer import Explainer
 from monitor.exposing import FaultOrder, fault_sounds, kinds_for
 from monitor.naming import Confirmed, Namer
 from monitor.naming_confirmed import confirmed_clips
@@ -139,19 +138,9 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Line:
     return made
 
 
-def shown(line: Line, clip: str, sound: np.ndarray) -> Path:
-    clips = line.site.data / "evidence" / "clips"
-    clips.mkdir(parents=True, exist_ok=True)
-    path = clips / f"{clip}-{mic_mark('fan-a')}.flac"
-    soundfile.write(path, sound, RATE)
-    explainer = Explainer(line, clips, niceness=0)
-    explainer._work(explainer.jobs())
-    return clips.parent / "shown" / path.stem
-
-
 def test_from_the_alarm_to_the_page_and_back(line: Line) -> None:
     """A clip is named in both languages; once staff name it, the next clip of that sound bears their name."""
-    first = shown(line, "0" * 16, hum(20.0, 120.0, 99, fault=0.03))
+    first = prepared(line, "0" * 16, hum(20.0, 120.0, 99, fault=0.03))
     told = json.loads((first / "fault.json").read_text(encoding="utf-8"))
     assert set(told) == {"ja", "en"}
     assert "%" in told["en"]
@@ -164,7 +153,7 @@ def test_from_the_alarm_to_the_page_and_back(line: Line) -> None:
     assert confirmed_clips(path, {mic_mark("fan-a")}) == [("給気漏れ", first.name)]
     assert confirmed_clips(path, {mic_mark("pump-a")}) == []
     namers[0].write_bytes(b"damaged")  # is made anew, not believed
-    second = shown(line, "1" * 16, hum(20.0, 120.0, 123, fault=0.03))
+    second = prepared(line, "1" * 16, hum(20.0, 120.0, 123, fault=0.03))
     guesses = json.loads((second / NAMING).read_text(encoding="utf-8"))["guesses"]
     assert guesses[0][0] == "給気漏れ"
     assert "給気漏れ" in json.loads((second / "fault.json").read_text(encoding="utf-8"))["ja"]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from trialcosts import COSTS
 
 from monitor.roi.chances import conservative, inputs_at, known_figures, monte_carlo, tornado
 from monitor.roi.costs import Costs
@@ -41,18 +42,6 @@ EXAMPLE = Inputs(
     discount=0.1,
     years=3,
 )
-COSTS: dict[str, Any] = {
-    "currency": "JPY",
-    "planned_repair": 200_000,
-    "unplanned_failure": 1_500_000,
-    "inspection": 15_000,
-    "running_per_month": 30_000,
-    "investment": 800_000,
-    "share_acted_on": 0.8,
-    "discount_rate": 0.05,
-    "failures_per_machine_year": 0.5,
-    "machines": 10,
-}
 SOME = settings(max_examples=30, deadline=None)
 amounts = st.floats(0, 1e9)
 shares = st.floats(0, 1)

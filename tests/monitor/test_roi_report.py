@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trialcosts
 
 from monitor.errors import WorkFailed
 from monitor.roi import formats
@@ -22,19 +23,7 @@ from monitor.roi.rollout import next_steps
 from monitor.roi.texts import TEXTS
 from monitor.roi.trial import Event
 
-COSTS: dict[str, Any] = {
-    "currency": "JPY",
-    "planned_repair": 200_000,
-    "unplanned_failure": 1_500_000,
-    "inspection": 15_000,
-    "running_per_month": 30_000,
-    "investment": 800_000,
-    "share_acted_on": 0.8,
-    "discount_rate": 0.05,
-    "failures_per_machine_year": 0.5,
-    "machines": 10,
-    "share_early_if_unknown": 0.8,
-}
+COSTS: dict[str, Any] = {**trialcosts.COSTS, "share_early_if_unknown": 0.8}
 
 
 def trial(found: int, events: int, false_alarms: int = 0, weeks: float = 60.0, lead_h: float | None = None) -> Figures:

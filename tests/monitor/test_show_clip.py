@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from clipscene import prepared
 from hummingline import RATE, hum, write_line
 
 from monitor.evidence import mic_mark
@@ -24,17 +24,6 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Line:
     made = load_line(write_line(tmp_path_factory.mktemp("show"), live_s=4.0))
     train_line(made, only=["fan"], detector="neighbours", quiet=True)
     return made
-
-
-def prepared(line: Line, clip: str, sound: object) -> Path:
-    """The folder that the explainer's process fills for a clip."""
-    clips = line.site.data / "evidence" / "clips"
-    clips.mkdir(parents=True, exist_ok=True)
-    path = clips / f"{clip}-{mic_mark('fan-a')}.flac"
-    soundfile.write(path, sound, RATE)
-    explainer = Explainer(line, clips, niceness=0)
-    explainer._work(explainer.jobs())
-    return clips.parent / "shown" / path.stem
 
 
 def test_the_band_that_lit_up_is_framed(line: Line) -> None:

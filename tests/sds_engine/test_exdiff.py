@@ -1,9 +1,8 @@
 """Ex-Diff as a separator: untrained it is the extractor, silence stays silence, the same seed says the same."""
 
-import math
-
 import pytest
 import torch
+from separationscene import SECONDS, hum
 from torch import Tensor
 
 from sds_engine.dsp import si_sdr
@@ -18,15 +17,6 @@ from sds_engine.separation.network import TEXT, MaskNet, NetSize
 
 GUIDE = NetSize(channels=192, dilations=(1, 2), query=8)
 SMALL = ExDiffSize(channels=16, dilations=(1, 2), query=8, heads=2, ask=(0,))
-SECONDS = 2
-
-
-def hum(seed: int, seconds: float = SECONDS) -> Tensor:
-    """A machine: harmonics of 120 Hz, [time]."""
-    generator = torch.Generator().manual_seed(seed)
-    t = torch.arange(round(seconds * RATE)) / RATE
-    tones = [torch.cos(2 * math.pi * (120 * k * t + torch.rand(1, generator=generator))) / k for k in range(1, 12)]
-    return 0.02 * torch.stack(tones).sum(0)
 
 
 def hiss(seed: int, seconds: float = SECONDS) -> Tensor:

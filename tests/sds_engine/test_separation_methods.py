@@ -1,9 +1,8 @@
 """Separators keep one promise: two parts that add up to the mixture, masks in 0..1; and each does what it is for."""
 
-import math
-
 import pytest
 import torch
+from separationscene import SECONDS, hum
 from torch import Tensor
 
 from detectors.frontend import FrontEnd, mel_matrix
@@ -19,16 +18,7 @@ from sds_engine.separation.lineup import EX_DIFF, METHODS, MethodError, separato
 from sds_engine.separation.network import TEXT, MaskNet, NetSize
 from sds_engine.separation.nmf import Nmf, factorise
 
-SECONDS = 2
 SMALL = NetSize(channels=16, dilations=(1, 2), query=8)
-
-
-def hum(seed: int, seconds: float = SECONDS) -> Tensor:
-    """A machine: harmonics of 120 Hz, [time]."""
-    generator = torch.Generator().manual_seed(seed)
-    t = torch.arange(round(seconds * RATE)) / RATE
-    tones = [torch.cos(2 * math.pi * (120 * k * t + torch.rand(1, generator=generator))) / k for k in range(1, 12)]
-    return 0.02 * torch.stack(tones).sum(0)
 
 
 def hiss(seed: int, seconds: float = SECONDS) -> Tensor:
