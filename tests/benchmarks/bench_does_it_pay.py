@@ -11,107 +11,44 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from pay_chains import CHAINS, DOSES, measure
 from pay_levels import measure_levels
 from pay_naming import measure_naming
 from pay_page import page
-from pay_worlds import FRONT_END, KINDS, WINDOW, World, sounds_of, worlds
-
-from detectors.base import Evidence
-from detectors.calibrate import calibrate
-from detectors.exposure import ExposedQuickFusion, Head, Values
-from detectors.exposure_mix import Doses, expose
-from detectors.fusion import QuickFusion
-from detectors.surroundings import kinds_of
-from monitor.exposing import SOURCES
-from monitor.site_sound import adapted_stage
+from pay_worlds import KINDS, worlds
 
 DOCS = Path(__file__).parents[2] / "docs"
-LEVELS = (0.0, -6.0, -12.0)
-SOUNDS, DOSES = 16, 96  # fault sounds and contexts with faults, the same for every source
-ALPHA = 0.1
-
-
-def parts_of(world: World, chain: str) -> tuple[Any, ...]:
-    """What hears the world: a function of evidence, the base fitted on it, and its statistics."""
-    if chain == "raw":
-
-        def hear(evidence: Evidence) -> Evidence:
-            return evidence
-    else:
-        assert world.site is not None
-        stage, _ = adapted_stage(world.site, steps=0, seed=world.seed)
-
-        def hear(evidence: Evidence) -> Evidence:
-            return stage(evidence)["separated"]
-
-    train, normal, odd = (hear(one) for one in (world.train, world.normal, world.odd))
-    base = QuickFusion()
-    fold = base.cross_fit(train, world.groups)
-    return hear, (train, normal, odd), (fold, base.score(normal), base.score(odd))
-
-
-@torch.inference_mode()
-def measure(world: World, chain: str, keep: Path) -> Iterator[dict[str, Any]]:
-    """A row per source: the statistics of the test contexts, and the p-values of the healthy ones."""
-    hear, (train, normal, odd), base = parts_of(world, chain)
-    kinds = kinds_of(train)
-    for source in SOURCES:
-        began = time.process_time()
-        fold, clear, faulty = base
-        if source != "none":
-            sounds = sounds_of(source, world, keep / "sds")
-            doses = Doses(DOSES, seed=world.seed)
-            exposed = expose(world.clips, world.chosen, sounds, FRONT_END, WINDOW, doses)
-            head = Head(Values(Head.values(hear(exposed.evidence)), exposed.group), world.seed)
-            joint = ExposedQuickFusion()  # its base is fitted once for all sources
-            fold = joint.settle(fold, head.cross_fit(train, world.groups), kinds)
-            clear, faulty = joint.join(clear, head.score(normal)), joint.join(faulty, head.score(odd))
-        calibration = calibrate(fold, world.groups, kinds)
-        yield {
-            "world": world.name,
-            "family": world.family,
-            "snr_db": world.snr_db,
-            "seed": world.seed,
-            "chain": chain,
-            "source": source,
-            "normal": clear.tolist(),
-            "odd": faulty.tolist(),
-            "normal_recording": world.normal_recording.tolist(),
-            "odd_recording": world.odd_recording.tolist(),
-            "rare": world.rare.tolist(),
-            "healthy_alarms": (calibration(clear).score >= -np.log10(ALPHA) - 1e-9).tolist(),
-            "hits": (calibration(faulty).score >= -np.log10(ALPHA) - 1e-9).tolist(),
-            "cpu_s": time.process_time() - began,
-        }
+LEVELS = (-6.0, -12.0, 0.0)
+SOUNDS = 16  # the same for every source
 
 
 def ablation(given: argparse.Namespace) -> list[dict[str, Any]]:
-    """All rows, those that are kept already read back; the separated chain on the real fan alone."""
+    """All rows, those that are kept already read back; the chains that separate on the real fan alone."""
     files = sorted(given.keep.glob("ablation-*.jsonl"))
     rows = [json.loads(line) for file in files for line in file.read_text().splitlines()]
     if "ablation" not in given.only:
         return rows
     path = given.keep / f"ablation-{'-'.join(given.families)}.jsonl"
-    levels = LEVELS if given.dev_set and "real" in given.families else ()
+    levels = given.levels if given.dev_set and "real" in given.families else ()
     kinds = KINDS if "simulated" in given.families else ()
     done = {(row["world"], row["family"], row["snr_db"], row["seed"], row["chain"]) for row in rows}
     with path.open("a") as file:
         for world in worlds(given.dev_set, range(given.seeds), levels, kinds, SOUNDS):
-            for chain in ("raw", "separated") if world.family == "real" else ("raw",):
-                if (world.name, world.family, world.snr_db, world.seed, chain) in done:
-                    continue
-                found = list(measure(world, chain, given.keep))
-                file.writelines(json.dumps(row) + "\n" for row in found)
-                file.flush()
-                rows += found
-                print(world.name, world.snr_db, world.seed, chain, [round(row["cpu_s"]) for row in found], flush=True)
+            asked = given.chains if world.family == "real" else ["raw"]
+            own = (world.name, world.family, world.snr_db, world.seed)
+            chains = [chain for chain in asked if (*own, chain) not in done]
+            if not chains:
+                continue
+            found = list(measure(world, chains, given.keep))
+            file.writelines(json.dumps(row) + "\n" for row in found)
+            file.flush()
+            rows += found
+            print(*own, *chains, f"{sum(row['cpu_s'] for row in found):.0f} s of CPU", flush=True)
     return rows
 
 
@@ -138,6 +75,8 @@ def main() -> None:
     options.add_argument("--keep", type=Path, default=Path("build/does-it-pay"))
     options.add_argument("--only", nargs="*", default=["ablation", "naming", "levels"])
     options.add_argument("--families", nargs="+", default=["real", "simulated"])
+    options.add_argument("--chains", nargs="+", choices=list(CHAINS), default=list(CHAINS))
+    options.add_argument("--levels", nargs="+", type=float, default=LEVELS)
     given = options.parse_args()
     torch.set_num_threads(1)
     given.keep.mkdir(parents=True, exist_ok=True)
