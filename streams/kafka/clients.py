@@ -7,7 +7,7 @@ import selectors
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import kafka
@@ -17,6 +17,7 @@ from kafka.net.inet import KafkaNetSocket
 from kafka.net.selector import NetworkSelector
 
 _DIRECT = "factory-ear://direct"  # chooses _TidySocket; there is no proxy
+_FIRST_SHARE = 0.3
 Client = TypeVar("Client", kafka.KafkaProducer, kafka.KafkaConsumer, kafka.KafkaAdminClient)
 
 
@@ -71,8 +72,19 @@ def quiet(*names: str) -> None:
             logger.propagate = False
 
 
-def connected(kind: Callable[..., Client], **options: object) -> Client:
-    """A client of kafka-python. Raises KafkaError with the reason, where it alone would only say that time is up."""
+def connected(kind: Callable[..., Client], *, bootstrap_timeout_ms: int, **options: object) -> Client:
+    """A client of kafka-python. Raises KafkaError with the reason, where it alone would only say that time is up.
+
+    kafka-python goes on trying where it was refused, until the time is up. So a first, short attempt is made, which
+    finds most of the reasons soon, and a long one where that has found none.
+    """
+    try:
+        return _connected(kind, {**options, "bootstrap_timeout_ms": round(_FIRST_SHARE * bootstrap_timeout_ms)})
+    except errors.KafkaTimeoutError:
+        return _connected(kind, {**options, "bootstrap_timeout_ms": bootstrap_timeout_ms})
+
+
+def _connected(kind: Callable[..., Client], options: Mapping[str, object]) -> Client:
     quiet("kafka")
     opened: list[KafkaNetClient] = []
     began_s = time.monotonic()
