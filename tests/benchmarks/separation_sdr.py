@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from monitor.evaluate_separation import evaluate_separation
+from monitor.separation_controls import CONTROLS as SWAPS
 from sds_engine.physics.kinds import KINDS
 from sds_engine.separation.base import Separator
 from sds_engine.separation.exdiff.separator import TRUST, ExDiff, file_name, load_exdiff
@@ -126,9 +127,9 @@ def table(found: dict[str, Any]) -> str:
         rows = [(report["methods"] | report["oracle"]).get(name) for report in found.values()]
         known = next(row for row in rows if row)
         lines.append(f"| {name} | {known['nfe']} | {known['rtf']:.4f} | " + " | ".join(map(gain, rows)) + " |")
-    for key in ("swapped_prompt", "swapped_enrolment"):
+    for key in SWAPS:
         for name in ("extractor", EX_DIFF):
-            some = [report[key].get(name) for report in found.values()]
+            some = [report.get(key, {}).get(name) for report in found.values()]
             cells = ["–" if one is None else f"{-one['lost_db']:+.2f}" for one in some]
             if any(some):
                 lines.append(f"| {name}, {key.replace('_', ' ')}: than asked rightly | | | " + " | ".join(cells) + " |")

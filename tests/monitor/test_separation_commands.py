@@ -15,10 +15,13 @@ from typer.testing import CliRunner
 
 from monitor.cli import app
 from monitor.errors import WorkFailed
-from monitor.evaluate_separation import evaluate_separation, mean_interval
+from monitor.evaluate_separation import evaluate_separation
 from monitor.manifest import ManifestError, read_manifest
 from monitor.separate import PIECE_S, in_pieces, separate_file
+from monitor.separation_controls import CONTROLS
+from monitor.separation_gains import mean_interval
 from monitor.separation_rows import separation_rows, write_rows
+from sds_engine.physics.kinds import KINDS
 from sds_engine.separation.base import Query
 from sds_engine.separation.classical import SpectralGating
 from streams import soundfiles
@@ -68,7 +71,7 @@ def test_the_report_is_as_designed(manifest: Path, tmp_path: Path) -> None:
     """Every method has its figures, the oracle is the best, the mixture gains nothing, and JSON holds them all."""
     report = evaluate_separation(manifest, tmp_path / "out", methods=["mixture", "wiener", "nmf"], quiet=True)
     assert json.loads((tmp_path / "out" / "report.json").read_text("utf-8")) == report
-    assert set(report) == {"protocol", "methods", "paired", "oracle", "swapped_prompt", "swapped_enrolment"}
+    assert set(report) == {"protocol", "methods", "paired", "oracle", *CONTROLS}
     for one in (*report["methods"].values(), *report["oracle"].values()):
         assert {"si_sdr_in", "si_sdr_out", "si_sdri", "si_sdri_ci", "nfe", "rtf"} <= set(one)
         assert one["si_sdri"] == pytest.approx(one["si_sdr_out"] - one["si_sdr_in"])
@@ -89,6 +92,21 @@ def test_limits_and_mistakes(manifest: Path, tmp_path: Path) -> None:
     bare.write_text("file,machine,split,label\nfan/mix0.wav,fan,test,normal\n", "utf-8")
     with pytest.raises(WorkFailed, match="reference"):
         evaluate_separation(bare, tmp_path / "out", quiet=True)
+
+
+def test_a_lone_machine_is_swapped_for_simulated_ones(manifest: Path, tmp_path: Path) -> None:
+    """Where a manifest has one machine, strangers of every kind and the background are asked for, and lose."""
+    head, *rows = manifest.read_text("utf-8").splitlines()
+    lone = manifest.with_name("lone.csv")
+    lone.write_text("\n".join([head, *(row for row in rows if row.startswith("fan/"))]) + "\n", "utf-8")
+    report = evaluate_separation(lone, tmp_path / "out", methods=["extractor"], limit=1, quiet=True)
+    strangers = report["swapped_enrolment"]["extractor"]
+    assert set(strangers["lost_db_by_kind"]) == set(KINDS)
+    assert strangers["lost_db"] == pytest.approx(np.mean(list(strangers["lost_db_by_kind"].values())))
+    assert strangers["lost_db"] > 0.0
+    assert report["swapped_background"]["extractor"]["asked"] == "the background"
+    both = evaluate_separation(manifest, tmp_path / "out", methods=["extractor"], limit=2, quiet=True)
+    assert both["swapped_enrolment"]["extractor"]["asked"] == "another machine"
 
 
 def test_an_interval_is_over_recordings() -> None:
