@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from monitor.fonts import japanese_font
+from monitor.roi.chances import Bar
 from monitor.roi.formats import money_scale
 from monitor.roi.money import npv
 from monitor.roi.result import Result
@@ -24,11 +25,17 @@ def charts(result: Result, lang: str) -> dict[str, str]:
     """The pictures by name (cash, tornado, false), those for which there is something to draw."""
     drawn: dict[str, tuple[Draw, tuple[float, float]]] = {}
     if result.spread is not None and result.expected is not None:
-        drawn["cash"] = (_cash, (7.2, 3.4))
+        if not result.brief:
+            drawn["cash"] = (_cash, (7.2, 3.4))
         drawn["false"] = (_false_alarms, (7.2, 3.4))
-    if result.bars:
-        drawn["tornado"] = (_tornado, (7.2, 0.9 + 0.42 * min(MOST_BARS, len(result.bars))))
+    if bars_of(result):
+        drawn["tornado"] = (_tornado, (7.2, 0.9 + 0.42 * min(MOST_BARS, len(bars_of(result)))))
     return {name: _picture(draw, size, result, lang) for name, (draw, size) in drawn.items()}
+
+
+def bars_of(result: Result) -> list[Bar]:
+    """The tornado's bars; without the false alarms where the trial was too brief to say anything of them."""
+    return [bar for bar in result.bars if bar.name != "false_alarms" or not result.brief]
 
 
 def english_instead(lang: str) -> bool:
@@ -88,13 +95,14 @@ def _false_alarms(axes: Any, result: Result, text: Mapping[str, str], lang: str)
     assert result.expected is not None  # noqa: S101 - charts asked
     known = result.known["false_alarms"]
     limit = result.expected.break_even_false_alarms
-    end = max(known.high, 1.0, *([1.3 * limit] if limit is not None and limit < 20 * max(known.high, 1.0) else []))
+    high = 1.0 if result.brief else max(known.high, 1.0)
+    end = max(high, *([1.3 * limit] if limit is not None and limit < 20 * high else [high]))
     rates = np.linspace(0, 1.1 * end, 50)
     values = np.asarray(npv(result.expected.inputs.at(false_alarms=rates)))
     values = np.broadcast_to(values, rates.shape)
     scale, unit = money_scale(float(np.abs(values).max()), result.costs.currency, lang)
-    axes.axvspan(known.low, known.high, color=PALE, linewidth=0, label=text["chart_trial"])
-    axes.axvline(known.value, color=BLUE, linewidth=1.5)
+    axes.axvspan(known.low, min(known.high, rates[-1]), color=PALE, linewidth=0, label=text["chart_trial"])
+    axes.axvline(known.value, color=BLUE, linewidth=1.5, clip_on=False)
     axes.plot(rates, values / scale, color=INK, linewidth=2)
     axes.axhline(0, color=INK, linewidth=1)
     if limit is not None and 0 <= limit <= rates[-1]:
@@ -105,7 +113,7 @@ def _false_alarms(axes: Any, result: Result, text: Mapping[str, str], lang: str)
 
 def _tornado(axes: Any, result: Result, text: Mapping[str, str], lang: str) -> None:  # noqa: ANN401 - matplotlib's Axes
     assert result.expected is not None  # noqa: S101 - charts asked
-    bars = result.bars[:MOST_BARS][::-1]
+    bars = bars_of(result)[:MOST_BARS][::-1]
     base = result.expected.npv
     largest = max(abs(value) for bar in bars for value in (bar.npv_low, bar.npv_high))
     scale, unit = money_scale(largest, result.costs.currency, lang)
@@ -125,6 +133,8 @@ def _tornado(axes: Any, result: Result, text: Mapping[str, str], lang: str) -> N
 def _finish(axes: Any, money: str = "yaxis") -> None:  # noqa: ANN401 - matplotlib's Axes
     from matplotlib.ticker import FuncFormatter
 
+    if money == "xaxis":  # long amounts beside each other must not touch
+        axes.locator_params(axis="x", nbins=6)
     getattr(axes, money).set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}".replace("-", "−")))
     axes.grid(axis=money[0], color="#e3e7ec", linewidth=0.8)
     axes.set_axisbelow(True)

@@ -86,5 +86,6 @@ def conclude(trial: Trial, heard: Heard, costs: Costs, name: str, *, seed: int, 
         mics=max(1, round(mics * result.machines / max(1, len(figures.machines)))),
         window_s=heard.window_s,
         windows_per_s=heard.windows_per_s,
+        go=result.verdict.answer == "go",
     )
     return replace(result, steps=tuple(steps))

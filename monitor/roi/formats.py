@@ -46,7 +46,9 @@ def money_scale(largest: float, currency: str, lang: str) -> tuple[float, str]:
     """For an axis: by what to divide amounts up to `largest`, and what the unit is called."""
     if lang == "ja":
         unit = "円" if currency == "JPY" else f" {currency}"
-        return (1e8, f"億{unit}") if largest >= 1e9 else (1e4, f"万{unit}") if largest >= 1e5 else (1.0, unit.strip())
+        return (1e8, f"億{unit}") if largest >= 2e8 else (1e4, f"万{unit}") if largest >= 1e5 else (1.0, unit.strip())
+    if largest >= 2e9:
+        return 1e9, f"billion {currency}"
     if largest >= 2e6:
         return 1e6, f"million {currency}"
     return (1e3, f"thousand {currency}") if largest >= 2e3 else (1.0, currency)
@@ -73,8 +75,17 @@ def rate(value: float) -> str:
     return f"{value:.2f}" if abs(value) < 10 else f"{value:,.0f}"
 
 
+def about(value: float) -> str:
+    """An estimate, rounded up to two figures or a whole number: 1.9, 23."""
+    return f"{math.ceil(value * 10 - 1e-9) / 10:g}" if value < 10 else f"{math.ceil(value - 1e-9):,}"
+
+
 def hours(value: float, lang: str) -> str:
-    """A length of time: hours below two days, else days."""
+    """A length of time: hours below two days, else days; below an hour minutes, below a minute seconds."""
+    if 0 < value < 1:
+        seconds = value < 1 / 60
+        digits = f"{round(value * (3600 if seconds else 60), 0 if seconds else 1):g}"
+        return f"{digits} {'秒' if seconds else '分'}" if lang == "ja" else f"{digits} {'s' if seconds else 'min'}"
     if value < 48:
         digits = f"{round(value, 1):g}"
         return f"{digits} 時間" if lang == "ja" else f"{digits} h"

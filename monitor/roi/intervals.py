@@ -89,9 +89,10 @@ def faults_needed(found: int, of: int, threshold: float) -> int | None:
 def exposure_needed(count: int, exposure: float, threshold: float) -> float | None:
     """How much more exposure, at the same rate, takes `threshold` out of the rate's interval; None beyond `MOST`.
 
-    In steps of a tenth of a unit below ten, else of one. The rate is (count + 1/2) / exposure.
+    In steps of a tenth of a unit below ten, else of one. The rate is the measured one, count / exposure: a trial of
+    minutes without an alarm must not be told that minutes more would settle it.
     """
-    rate = (count + 0.5) / exposure if exposure > 0 else 0.0
+    rate = count / exposure if exposure > 0 else 0.0
     for more in [*(step / 10 for step in range(100)), *range(10, MOST + 1)]:
         low, high = poisson(count + rate * more, exposure + more)
         if high is not None and (high < threshold or low > threshold):

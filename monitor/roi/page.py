@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ from monitor.roi import formats
 from monitor.roi.chances import DRAWS, inputs_at
 from monitor.roi.charts import charts, english_instead
 from monitor.roi.formats import chance, money, percent, rate, short_money
+from monitor.roi.measured import WEEK_H
 from monitor.roi.money import break_even_false_alarms, break_even_found
 from monitor.roi.page_tables import assumption_rows, event_rows, machine_rows, measured_rows, money_rows, payback_text
 from monitor.roi.result import Result
 from monitor.roi.rollout import Step
+from monitor.roi.silence import reason
 from monitor.roi.texts import words
 from monitor.roi.verdict import LEAST_FAULTS
 
@@ -53,6 +56,7 @@ def context(result: Result, lang: str) -> dict[str, Any]:
         "events": events,
         "more_events": w["more_events"].format(n=left) if left else "",
         "money": money_rows(result, lang),
+        "brief": w["brief_note"].format(listened=_listened(result, lang)) if result.brief and result.expected else "",
         "formula": _formula(result, lang),
         "no_money": _no_money(result, lang),
         "pictures": [(name, w[f"chart_{name}"], source, _alt(name, result, lang)) for name, source in pictures.items()],
@@ -108,6 +112,8 @@ def why(result: Result, lang: str) -> str:
         least=LEAST_FAULTS,
         chance=chance(verdict.chance or 0.0),
         draws=f"{DRAWS:,}",
+        listened=_listened(result, lang),
+        limit=_limit_shown(result),
     )
 
 
@@ -137,7 +143,7 @@ def _need_faults(result: Result, lang: str) -> list[str]:
     if a_year > 0:
         years = more / a_year
         if years > 0.25:
-            lines.append(w["need_faults_wait"].format(rate=rate(a_year), n=more, years=rate(years)))
+            lines.append(w["need_faults_wait"].format(rate=formats.about(a_year), n=more, years=formats.about(years)))
     return lines
 
 
@@ -145,19 +151,24 @@ def _need_weeks(result: Result, lang: str) -> list[str]:
     w, more, figures = words(lang), result.verdict.more_weeks, result.figures
     if result.verdict.reason == "no_healthy":
         return [w["need_healthy"]]
-    found = (figures.found + 0.5) / (figures.events + 1)
-    limit = break_even_false_alarms(inputs_at(result.known, result.costs, result.machines, found=found))
-    shown = "–" if limit is None else rate(limit)
+    shown = _limit_shown(result)
     if more is None:
         return [w["need_weeks_none"].format(limit=shown)]
     if not more:
         return []
+    if figures.basis == "recordings":
+        count = math.ceil(more * result.costs.recordings_per_week)
+        return [w["need_recordings"].format(n=count, limit=shown)]
     machines = max(1, len(figures.machines))
-    return [
-        w["need_weeks"].format(
-            weeks=rate(more), calendar=rate(more / machines), machines=_machines(machines, lang), limit=shown
-        )
-    ]
+    weeks, calendar = formats.about(more), formats.about(more / machines)
+    return [w["need_weeks"].format(weeks=weeks, calendar=calendar, machines=_machines(machines, lang), limit=shown)]
+
+
+def _limit_shown(result: Result) -> str:
+    """The false alarms that still pay, with the share found shrunk as in the verdict."""
+    found = (result.figures.found + 0.5) / (result.figures.events + 1)
+    limit = break_even_false_alarms(inputs_at(result.known, result.costs, result.machines, found=found))
+    return "–" if limit is None else rate(limit)
 
 
 def cards(result: Result, lang: str) -> list[tuple[str, str, str]]:
@@ -183,6 +194,9 @@ def cards(result: Result, lang: str) -> list[tuple[str, str, str]]:
         else (w["card_false"], rate(alarms.value), between((rate(alarms.low), rate(alarms.high))))
     )
     npv_title = w["card_npv"].format(years=years)
+    if result.brief:
+        title, hint = npv_title, w["card_brief"].format(listened=_listened(result, lang))
+        return [*rows, *((one, w["unknown"], hint) for one in (w["card_net"], title, w["card_payback"]))]
     if result.expected is None or result.spread is None:
         return [*rows, (w["card_net"], w["unknown"], ""), (npv_title, w["unknown"], "")]
     spread, payback = result.spread, payback_text(result.expected, lang)
@@ -192,6 +206,15 @@ def cards(result: Result, lang: str) -> list[tuple[str, str, str]]:
         (npv_title, amount(result.expected.npv), between((amount(spread.npv[0]), amount(spread.npv[1])))),
         (w["card_payback"], payback, ""),
     ]
+
+
+def _listened(result: Result, lang: str) -> str:
+    """For how long the healthy machines were listened to, as the false alarms are counted."""
+    figures, costs = result.figures, result.costs
+    if figures.basis == "recordings":
+        count = round(figures.weeks * costs.recordings_per_week)
+        return words(lang)["recordings_1" if count == 1 else "recordings_n"].format(n=count)
+    return formats.hours(figures.listened_h if figures.basis == "hours" else figures.weeks * WEEK_H, lang)
 
 
 def _formula(result: Result, lang: str) -> str:
@@ -242,6 +265,8 @@ def step_text(step: Step, lang: str) -> str:
     key = f"s_{step.kind}"
     if step.kind == "uplink":
         key += "_stays" if facts["stays"] else "_may"
+    if step.kind == "start" and not facts["go"]:
+        key += "_if"
     if step.kind == "mics" and not facts["later"]:
         key += "_all"
     if step.kind == "wait_false" and (facts["rate"] is None or facts["limit"] is None):
@@ -254,7 +279,7 @@ def step_text(step: Step, lang: str) -> str:
             kept = value if len(value) <= 8 else [*value[:8], "…"]
             shown[name] = formats.listed(kept, lang)
         elif isinstance(value, float):
-            shown[name] = percent(value) if name == "floor" else rate(value)
+            shown[name] = percent(value) if name == "floor" else f"{value:.1f}" if name == "mbit" else rate(value)
         else:
             shown[name] = "–" if value is None else str(value)
     return w[key].format(**shown)
@@ -264,7 +289,7 @@ def notes(result: Result, lang: str) -> list[str]:
     """What limits the report."""
     w, about = words(lang), result.about
     lines = [] if about.timed else [w["n_untimed"]]
-    lines += [w["n_silent"].format(machine=machine, why=text) for machine, text in about.silent.items()]
+    lines += [w["n_silent"].format(machine=machine, why=reason(text, lang)) for machine, text in about.silent.items()]
     lines += [
         w["n_few_healthy"].format(machine=machine, n=about.healthy[machine])
         for machine, supported in about.supported.items()
@@ -276,6 +301,7 @@ def notes(result: Result, lang: str) -> list[str]:
 def verdict_lines(result: Result, lang: str) -> list[str]:
     """What the command prints: the answer, why, what is needed, and the numbers."""
     w = words(lang)
-    lines = [f"{w['answer_' + result.verdict.answer]}. {why(result, lang)}", *filter(None, [lever(result, lang)])]
+    stop = "。" if lang == "ja" else ". "
+    lines = [f"{w['answer_' + result.verdict.answer]}{stop}{why(result, lang)}", *filter(None, [lever(result, lang)])]
     lines += [f"- {line}" for line in needs(result, lang)]
     return lines + [f"{title}: {value}{f' ({ci})' if ci else ''}" for title, value, ci in cards(result, lang)]

@@ -106,8 +106,11 @@ def money_rows(result: Result, lang: str) -> list[Row]:
     w, currency = words(lang), result.costs.currency
     both = (result.expected, result.conservative)
 
+    def row(title: str, cells: Sequence[str]) -> Row:
+        return (title, cells[0], "–" if result.brief else cells[1])
+
     def amounts(key: str, values: Sequence[float], **facts: object) -> Row:
-        return (w[key].format(**facts), *(money(value, currency, lang) for value in values))
+        return row(w[key].format(**facts), [money(value, currency, lang) for value in values])
 
     years = result.costs.years
     return [
@@ -117,9 +120,9 @@ def money_rows(result: Result, lang: str) -> list[Row]:
         amounts("m_net", [one.net for one in both]),
         amounts("m_investment", [-float(one.inputs.investment) for one in both]),
         amounts("m_npv", [one.npv for one in both], years=years),
-        (w["m_payback"], *(payback_text(one, lang) for one in both)),
-        (w["m_limit"], *(_limit(one, lang) for one in both)),
-        (w["m_share"], *(_share(one, lang) for one in both)),
+        row(w["m_payback"], [payback_text(one, lang) for one in both]),
+        row(w["m_limit"], [_limit(one, lang) for one in both]),
+        row(w["m_share"], [_share(one, lang) for one in both]),
     ]
 
 

@@ -36,6 +36,8 @@ from monitor.roi.money import (
 from monitor.roi.rollout import Step
 from monitor.roi.verdict import Verdict, decide
 
+BRIEF = 7.0  # false alarms per machine and week
+
 
 @dataclass(frozen=True)
 class Scenario:
@@ -95,6 +97,15 @@ class Result:
     verdict: Verdict
     lead_ci: Pair | None
     steps: tuple[Step, ...] = ()
+
+    @property
+    def brief(self) -> bool:
+        """Whether healthy machines were listened to so briefly that not even one false alarm a day can be excluded.
+
+        The money then follows from nothing that was measured: pages leave its intervals out, JSON keeps them.
+        """
+        high = poisson(0, self.figures.weeks)[1]
+        return self.figures.weeks > 0 and high is not None and high > BRIEF
 
 
 def weigh(figures: Figures, costs: Costs, about: About) -> Result:
@@ -177,6 +188,7 @@ def as_json(result: Result) -> dict[str, Any]:
             "false_alarms_per_machine_week": figures.false_alarms / figures.weeks if figures.weeks else None,
             "false_alarms_ci": list(poisson(figures.false_alarms, figures.weeks)),
             "listened_h": figures.listened_h,
+            "too_brief": result.brief,
             "lead_h": list(figures.leads_h),
             "lead_median_ci": None if result.lead_ci is None else list(result.lead_ci),
             "machines": [asdict(one) for one in figures.machines],

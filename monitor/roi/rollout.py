@@ -43,21 +43,22 @@ def next_steps(
     mics: int,
     window_s: float,
     windows_per_s: float | None,
+    go: bool = True,
 ) -> list[Step]:
     """Suggestions in the order in which they should be read.
 
     healthy: healthy training recordings per machine; break_even: false alarms per machine and week (None: any number);
-    mics: microphones of the whole service.
+    mics: microphones of the whole service; go: whether the verdict is to start.
     """
     return [
-        *_machines(figures, break_even),
+        *_machines(figures, break_even, go=go),
         *_microphones(figures),
         *_labels(figures, healthy),
         *_place(machines, mics, window_s, windows_per_s),
     ]
 
 
-def _machines(figures: Figures, break_even: float | None) -> list[Step]:
+def _machines(figures: Figures, break_even: float | None, *, go: bool) -> list[Step]:
     ready: list[MachineFigures] = []
     others: list[Step] = []
     for one in figures.machines:
@@ -72,7 +73,7 @@ def _machines(figures: Figures, break_even: float | None) -> list[Step]:
         else:
             ready.append(one)
     ready.sort(key=lambda one: (-one.found / one.events, one.false_alarms / one.weeks))
-    return ([Step("start", {"machines": [one.machine for one in ready]})] if ready else []) + others
+    return ([Step("start", {"machines": [one.machine for one in ready], "go": go})] if ready else []) + others
 
 
 def _microphones(figures: Figures) -> list[Step]:
@@ -101,10 +102,13 @@ def _cover(heard: list[set[str]]) -> list[str]:
 
 
 def _labels(figures: Figures, healthy: Mapping[str, int]) -> list[Step]:
+    alike: dict[int, list[str]] = {}
+    for name, count in healthy.items():
+        if count < HEALTHY:
+            alike.setdefault(count, []).append(name)
     steps = [
-        Step("healthy", {"machine": name, "have": count, "more": HEALTHY - count, "floor": 1 / (count + 1)})
-        for name, count in healthy.items()
-        if count < HEALTHY
+        Step("healthy", {"machines": names, "have": count, "more": HEALTHY - count, "floor": 1 / (count + 1)})
+        for count, names in alike.items()
     ]
     missed = [one.event for one in figures.outcomes if not one.found]
     if missed:

@@ -26,6 +26,8 @@ TEXTS = {
     "outcomes.",
     "why_open": "Cannot tell yet: the net present value over {years} years is above zero in {chance} of {draws} "
     "simulated outcomes. Nine in ten are needed to go, one in ten to stop.",
+    "why_short": "Cannot tell yet: false alarms were counted over {listened} only. Even without a single one that "
+    "would be too short to show that they stay below the {limit} per machine and week that still pay.",
     "needs": "What would settle it",
     "need_faults": "About {n} more faults with recordings, if they are found at the same rate: then the share "
     "found can "
@@ -37,6 +39,8 @@ TEXTS = {
     "needed to break even.",
     "need_weeks": "About {weeks} more machine-weeks of healthy running ({calendar} weeks with the {machines} "
     "of the trial): then the false alarms can be told from the {limit} per machine and week that still pay.",
+    "need_recordings": "About {n} more test recordings of healthy machines: then the false alarms can be told from the "
+    "{limit} per machine and week that still pay.",
     "need_weeks_none": "More weeks would hardly settle it: the false alarms lie too close to the {limit} per "
     "machine and "
     "week that still pay.",
@@ -50,6 +54,9 @@ TEXTS = {
     "card_payback": "Payback",
     "card_ci": "95%: {low} to {high}",
     "card_ci_open": "95%: {low} or more",
+    "card_brief": "counted over {listened} only: too short",
+    "brief_note": "False alarms were counted over {listened} only, too short to exclude one a day. The expected case "
+    "takes them as counted; a conservative case and intervals of the money would say nothing and are left out.",
     "months": "{n} months",
     "never": "never",
     "unknown": "not known",
@@ -86,6 +93,7 @@ TEXTS = {
     "col_rate": "per week",
     "col_listened": "Listened",
     "col_healthy": "Learned from",
+    "recordings_1": "{n} recording",
     "recordings_n": "{n} recordings",
     "events": "The faults, one by one",
     "col_event": "Fault",
@@ -163,6 +171,8 @@ TEXTS = {
     "f_least_lead": "A warning is early from (hours)",
     "next": "What to do next",
     "s_start": "Start with: {machines}. At least half of the faults were found there, and the false alarms pay.",
+    "s_start_if": "If it goes ahead, start with: {machines}. At least half of the faults were found there, and the "
+    "false alarms that were counted pay.",
     "s_wait_missed": "{machine}: wait. {found} of {events} faults were found; try another place for the microphone, or "
     "more healthy recordings.",
     "s_wait_false": "{machine}: wait. {rate} false alarms per machine and week are more than the {limit} that pay; add "
@@ -171,7 +181,7 @@ TEXTS = {
     "s_unproven": "{machine}: unproven, no fault in the trial. Listen along, and label what happens.",
     "s_mics": "{machine}: {first} first; they heard every fault that was found. {later} later.",
     "s_mics_all": "{machine}: every microphone is needed ({first}).",
-    "s_healthy": "{machine}: learned from {have} healthy recordings, so no threshold rarer than {floor} can be "
+    "s_healthy": "{machines}: learned from {have} healthy recordings each, so no threshold rarer than {floor} can be "
     "counted; "
     "{more} more allow one in a hundred.",
     "s_faults": "Label more of what was missed: {events}.",

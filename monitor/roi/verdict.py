@@ -4,8 +4,10 @@
 2. extend, `no_healthy`: no healthy machine was listened to, so nothing is known of false alarms.
 3. stop, `loses`: with the best that the intervals allow (most found and early, fewest false alarms) NPV is not above 0.
 4. extend, `few`: fewer than `LEAST_FAULTS` events. Cannot tell yet, however good it looks.
-5. go: NPV is above 0 in at least nine of ten draws. stop, `unlikely`: in at most one of ten.
-6. extend, `open`: in between.
+5. go: NPV is above 0 in at least nine of ten draws.
+6. extend, `short`: in at most one of ten, but even without a single false alarm so short a trial could not have shown
+   that they are few enough. What it did not listen to is no reason to stop.
+7. stop, `unlikely`: in at most one of ten. extend, `open`: in between.
 """
 
 from __future__ import annotations
@@ -17,12 +19,12 @@ import numpy as np
 
 from monitor.roi.chances import Known, inputs_at
 from monitor.roi.costs import Costs
-from monitor.roi.intervals import exposure_needed, faults_needed
+from monitor.roi.intervals import exposure_needed, faults_needed, poisson
 from monitor.roi.measured import Figures
 from monitor.roi.money import Inputs, break_even_false_alarms, break_even_found, npv
 
 Answer = Literal["go", "extend", "stop"]
-Reason = Literal["ideal", "no_healthy", "loses", "few", "pays", "unlikely", "open"]
+Reason = Literal["ideal", "no_healthy", "loses", "few", "pays", "unlikely", "short", "open"]
 
 LEAST_FAULTS = 5
 SURE = 0.9
@@ -60,8 +62,18 @@ def decide(figures: Figures, known: dict[str, Known], costs: Costs, machines: in
     if chance >= SURE:
         return Verdict("go", "pays", chance)
     if chance <= 1 - SURE:
+        if too_short(figures, known, costs, machines):
+            return _extend("short", chance, figures, known, costs, machines)
         return Verdict("stop", "unlikely", chance)
     return _extend("open", chance, figures, known, costs, machines)
+
+
+def too_short(figures: Figures, known: dict[str, Known], costs: Costs, machines: int) -> bool:
+    """Whether not even a trial as long without a single false alarm could have shown that few enough come to pay."""
+    shrunk = (figures.found + 0.5) / (figures.events + 1)
+    limit = break_even_false_alarms(inputs_at(known, costs, machines, found=shrunk))
+    high = poisson(0, figures.weeks)[1]
+    return limit is not None and limit > 0 and (high is None or high > limit)
 
 
 def _extend(

@@ -77,8 +77,8 @@ def test_enough_more_weeks_settle_it() -> None:
     more = exposure_needed(1, 4.0, 1.0)
     assert more is not None
     assert 0 < more < MOST
-    high = poisson(1 + 1.5 / 4 * more, 4 + more)[1]
+    high = poisson(1 + 1 / 4 * more, 4 + more)[1]
     assert high is not None
     assert high < 1.0
-    assert exposure_needed(1, 4.0, 1.5 / 4) is None
+    assert exposure_needed(1, 4.0, 1 / 4) is None
     assert exposure_needed(0, 1000.0, 1.0) == 0.0

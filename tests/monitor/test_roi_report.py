@@ -202,6 +202,6 @@ def test_the_next_steps_follow_their_rules() -> None:
     assert kinds["wait_false"]["machine"] == "fan"
     assert kinds["unproven"]["machine"] == "mill"
     assert (kinds["mics"]["first"], kinds["mics"]["later"]) == (["a", "c"], ["b"])
-    assert (kinds["healthy"]["machine"], kinds["healthy"]["more"]) == ("saw", 87)
+    assert (kinds["healthy"]["machines"], kinds["healthy"]["more"]) == (["saw"], 87)
     assert kinds["kafka"]["rate"] == 60.0
     assert kinds["uplink"]["stays"]
