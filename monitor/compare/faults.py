@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import torch
 from detectors.aggregate import context_windows
 from detectors.base import CONTEXT_S
 from detectors.exposure import ExposedFusion
-from detectors.exposure_mix import Doses, expose
+from detectors.exposure_mix import Doses, FaultSound, expose
 from detectors.frontend import FrontEnd
 from detectors.lineup import DEFAULT, detector_named
 from detectors.recordings import Clip, choose_contexts
@@ -38,19 +39,34 @@ def check_faults(side: Side, path: Path) -> None:
         raise WorkFailed(f"{path}: {text}") from error
 
 
+def sounds_for(manifest: Manifest, machine: str, side: Side) -> list[FaultSound]:
+    """The side's fault sounds for a machine; none for `none`."""
+    if side.faults == "none":
+        return []
+    return _sounds(manifest, machine, side, _clips(manifest, machine))
+
+
 def exposed_detector(manifest: Manifest, machine: str, side: Side) -> Detector:
     """An unfitted detector that was handed its faults; contexts are chosen as `hear_machine` chooses them."""
-    rows = [row for row in manifest.rows if row.machine == machine]
-    learn = [row for row in rows if (row.label, row.split) == ("normal", "train")]
-    clips = [Clip(torch.from_numpy(read_clip(row.file, rate=RATE)), row.recording) for row in learn]
+    clips = _clips(manifest, machine)
     size = round(RATE * side.window_s)
     wanted, grouped = context_windows(CONTEXT_S, side.window_s), "recording" in manifest.columns
     chosen = choose_contexts(clips, size, RATE, wanted, grouped=grouped, seed=side.seed)
+    sounds = _sounds(manifest, machine, side, clips)
+    kind = detector_named(f"{side.detector}+faults")
+    assert issubclass(kind, ExposedFusion)  # noqa: S101 - `check_faults` came before
+    return kind().expose(expose(clips, chosen, sounds, FrontEnd.at(RATE), size, Doses(seed=side.seed)), side.seed)
+
+
+def _clips(manifest: Manifest, machine: str) -> list[Clip]:
+    rows = [row for row in manifest.rows if (row.machine, row.label, row.split) == (machine, "normal", "train")]
+    return [Clip(torch.from_numpy(read_clip(row.file, rate=RATE)), row.recording) for row in rows]
+
+
+def _sounds(manifest: Manifest, machine: str, side: Side, clips: Sequence[Clip]) -> list[FaultSound]:
+    rows = [row for row in manifest.rows if row.machine == machine]
     alone = [read_clip(row.file, rate=RATE) for row in rows if (row.label, row.split) == ("clean", "train")]
     physics = machine_physics(alone or [clip.samples.numpy() for clip in clips])
     prompt = next((row.prompt for row in rows if row.prompt), "")
     order = FaultOrder(kinds_for(prompt), seed=side.seed, prompt=prompt or "machine", physics=physics)
-    sounds = fault_sounds(side.faults, order)
-    kind = detector_named(f"{side.detector}+faults")
-    assert issubclass(kind, ExposedFusion)  # noqa: S101 - `check_faults` came before
-    return kind().expose(expose(clips, chosen, sounds, FrontEnd.at(RATE), size, Doses(seed=side.seed)), side.seed)
+    return fault_sounds(side.faults, order)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from monitor.roi.silence import reason
 
 TEXTS: Mapping[str, Mapping[str, str]] = {
     "en": {
         "title": "{a} against {b}",
         "lead": "Both sides learned from the same healthy recordings, laid their thresholds on these alone, and heard "
         "the same test files. An event counts once, however many files it has.",
+        "lead_alarms": "Both sides learned from the same healthy recordings and heard the same test files, through the "
+        "alarm logic of continuous monitoring, each with its own alarm settings. An event counts once, and only if an "
+        "alarm opened on it before the machine failed.",
         "verdict_a": "{a} is better.",
         "verdict_b": "{b} is better.",
         "verdict_open": "Undecided: these recordings do not tell {a} from {b}.",
@@ -34,11 +40,14 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
         "none": "not known: it needs healthy and faulty test recordings",
         "no_interval": "{delta} (no interval: it needs two recordings of each kind)",
         "default": "default",
+        "note": "note",
     },
     "ja": {
         "title": "{a} と {b} の比較",
         "lead": "両者は同じ正常録音で学習し、しきい値もその録音だけで決め、同じ評価用録音を判定しました。"
         "1 件の故障に複数の録音があっても 1 件と数えます。",
+        "lead_alarms": "両者は同じ正常録音で学習し、同じ評価用録音を、連続監視と同じ警報の仕組みと"
+        "それぞれの警報設定で判定しました。1 件の故障は 1 件と数え、故障の前に警報が出た場合だけを発見とします。",
         "verdict_a": "{a} のほうが優れています。",
         "verdict_b": "{b} のほうが優れています。",
         "verdict_open": "判断できません。この録音では {a} と {b} の差を確認できません。",
@@ -62,6 +71,7 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
         "none": "不明 (正常と異常の評価用録音が必要です)",
         "no_interval": "{delta} (区間なし: 正常と異常それぞれ 2 件以上の録音が必要です)",
         "default": "既定",
+        "note": "注意",
     },
 }
 
@@ -82,6 +92,7 @@ def write_page(report: Mapping[str, Any], target: Path, *, lang: str = "en") -> 
     text = environment.get_template("versus.html").render(
         lang=lang,
         w=w,
+        lead=w["lead" if report["judged_by"] == "threshold" else "lead_alarms"],
         title=w["title"].format(a=a, b=b),
         verdict=w[f"verdict_{report['verdict']}"].format(a=a, b=b),
         answer=report["verdict"],
@@ -91,9 +102,34 @@ def write_page(report: Mapping[str, Any], target: Path, *, lang: str = "en") -> 
         pairs=[(w["hits"], _cells(report["hits"])), (w["alarms"], _cells(report["false_alarms"]))],
         scores=_scores(report, w),
         machines=_machines(report),
-        notes=report["notes"],
+        notes=[note_in(lang, text) for text in report["notes"]],
     )
     target.write_text(text, encoding="utf-8")
+
+
+_NOTES = (
+    (
+        r"(.+), (.+): threshold at (\S+) of healthy files; the training recordings cannot count (\S+)",
+        r"\1、\2: しきい値は正常録音の \3 です。学習用の録音が少なく \4 までは校正できません",
+    ),
+    (
+        r"(alarms\..+): without the column start these decide nothing",
+        r"\1: start 列がないため、これらの設定は効きません",
+    ),
+)
+
+
+def note_in(lang: str, text: str) -> str:
+    """A note of the report (English, as JSON has it) in `lang`."""
+    if lang != "ja":
+        return text
+    machine, told, why = text.partition(": not judged: ")
+    if told:
+        return f"{machine}: 判定していません。{reason(why, lang)}"
+    for pattern, words in _NOTES:
+        if re.fullmatch(pattern, text):
+            return re.sub(pattern, words, text)
+    return text
 
 
 def _words(lang: str) -> Mapping[str, str]:
@@ -149,4 +185,4 @@ def summary_lines(report: Mapping[str, Any], lang: str) -> Sequence[str]:
         parts = (f"{w['both']} {both}", f"{w['only'].format(name=a)} {a_only}", f"{w['only'].format(name=b)} {b_only}")
         lines.append(f"{w[title]}: {', '.join(parts)}, {w['neither']} {neither}; {w['p']} {p}")
     lines += [f"{title}: {value}" for title, value in _scores(report, w)]
-    return [*lines, *(f"note: {note}" for note in report["notes"])]
+    return [*lines, *(f"{w['note']}: {note_in(lang, note)}" for note in report["notes"])]

@@ -11,6 +11,17 @@ from monitor.roi.costs import read_settings
 from monitor.settings_web import Part
 
 
+class SideAlarms(Part):
+    """What of `[alarms]` in line.toml decides which alarms open, with the same defaults."""
+
+    false_alarms_per_week: float = Field(1.0, gt=0.0, le=10_000.0)
+    looks: int = Field(6, ge=1, le=60)
+    judge_recordings: bool = True
+    on_delay_s: float = Field(0.0, ge=0.0)
+    off_delay_s: float = Field(60.0, ge=0.0)
+    hysteresis: float = Field(0.3, ge=0.0)
+
+
 class Side(Part):
     """What may differ between A and B.
 
@@ -18,16 +29,18 @@ class Side(Part):
     `faults` in training as for `train`, with `fusion` or `quick-fusion` and chain raw;
     `window_s` is cut anew for each side; `false_alarm_share` is the share of healthy files at which the threshold is
     laid, from training recordings alone (None: the rarest that they can count, and not below one in a hundred).
+    `alarms`: then both sides are judged by the alarms that `run` would have opened (`alarmed`), not by the threshold.
     """
 
     name: str = Field("", max_length=60)
     detector: str = ""
-    chain: Literal["raw", "separated", "full"] = "raw"
+    chain: Literal["raw", "separated", "enhanced", "full", "full-enhanced"] = "raw"
     faults: Literal["none", "naive", "physics", "adapted", "sds"] = "none"
     seed: int = Field(0, ge=0)
     adapt_minutes: float = Field(8.0, gt=0.0, le=600.0)
     window_s: float = Field(2.0, ge=0.5, le=10.0)
     false_alarm_share: float | None = Field(None, gt=0.0, lt=1.0)
+    alarms: SideAlarms | None = None
 
 
 def read_side(path: Path) -> Side:
@@ -36,5 +49,12 @@ def read_side(path: Path) -> Side:
 
 
 def differences(a: Side, b: Side) -> tuple[str, ...]:
-    """The settings that differ; the name does not count."""
-    return tuple(key for key in Side.model_fields if key != "name" and getattr(a, key) != getattr(b, key))
+    """The settings that differ, those of alarms as alarms.KEY; the name does not count."""
+    first, second = flat(a), flat(b)
+    return tuple(key for key in first | second if key != "name" and first.get(key) != second.get(key))
+
+
+def flat(side: Side) -> dict[str, object]:
+    """Every setting by its name, those of alarms, where there are any, as alarms.KEY."""
+    plain = side.model_dump(exclude={"alarms"})
+    return plain | {f"alarms.{key}": value for key, value in (side.alarms.model_dump() if side.alarms else {}).items()}

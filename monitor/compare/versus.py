@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 
 from detectors.lineup import DEFAULT, detector_named, new_detector
 from monitor import roc
+from monitor.compare.alarmed import flagged, judged_alike, untimed_notes
 from monitor.compare.faults import check_faults, exposed_detector
 from monitor.compare.hits import Pairs, pairs
 from monitor.compare.page import summary_lines, write_page
-from monitor.compare.side import Side, differences, read_side
+from monitor.compare.side import Side, differences, flat, read_side
 from monitor.console import progress, say
 from monitor.errors import WorkFailed
-from monitor.evaluate_chain import site_stage, through
+from monitor.evaluate_chain import is_enhanced, site_stages, through
 from monitor.evaluate_machine import Heard, Outcome, hear_machine, run_detector
 from monitor.manifest import Manifest, Row, read_manifest
 
@@ -62,7 +63,7 @@ def compare(
     both = read_sides(sides)
     manifest = read_manifest(manifest_path)
     machines: list[Machine] = []
-    notes: list[str] = []
+    notes = untimed_notes(manifest, both)
     with progress("compare", quiet=quiet) as step:
         for name in step(manifest.machines()):
             try:
@@ -93,10 +94,10 @@ def read_sides(paths: tuple[Path, Path]) -> tuple[Side, Side]:
             raise WorkFailed(f"{path}: detector: {error}") from error
         check_faults(side, path)
         found.append(side.model_copy(update={"name": side.name or letter, "detector": side.detector or DEFAULT}))
-    a, b = found
+    a, b = judged_alike((found[0], found[1]), paths)
     if a.name == b.name:
         a, b = (
-            side.model_copy(update={"name": f"{side.name} {letter}"}) for side, letter in zip(found, "AB", strict=True)
+            side.model_copy(update={"name": f"{side.name} {letter}"}) for side, letter in zip((a, b), "AB", strict=True)
         )
     if not differences(a, b):
         raise WorkFailed(f"{paths[0]} and {paths[1]} set the same: change a setting in one of them")
@@ -104,14 +105,14 @@ def read_sides(paths: tuple[Path, Path]) -> tuple[Side, Side]:
 
 
 def _machine(manifest: Manifest, name: str, both: tuple[Side, Side]) -> Machine:
-    heard: dict[tuple[int, float], Heard] = {}
+    heard: dict[tuple[int, float, bool], Heard] = {}
     answers = []
-    for side in both:
-        key = (side.seed, side.window_s)
-        if key not in heard:
-            heard[key] = hear_machine(manifest, name, *key)
-        answers.append(_answer(manifest, name, side, heard[key]))
     rows = [row for row in manifest.rows if (row.machine, row.split) == (name, "test")]
+    for side in both:
+        key = (side.seed, side.window_s, is_enhanced(side.chain))
+        if key not in heard:
+            heard[key] = hear_machine(manifest, name, *key[:2], fine=key[2])
+        answers.append(_answer(manifest, name, side, heard[key], rows))
     first = next(iter(heard.values()))
     return Machine(name, first.test, tuple(_unit(row) for row in rows), (answers[0], answers[1]))
 
@@ -120,12 +121,12 @@ def _unit(row: Row) -> str:
     return (row.extra.get("event", "") if row.label == "anomaly" else "") or row.recording
 
 
-def _answer(manifest: Manifest, name: str, side: Side, heard: Heard) -> Answer:
-    stage = None
-    if side.chain != "raw":
-        stage, _ = site_stage(manifest, name, side.seed, side.adapt_minutes)
+def _answer(manifest: Manifest, name: str, side: Side, heard: Heard, rows: list[Row]) -> Answer:
+    stages, _ = site_stages(manifest, name, side.seed, side.adapt_minutes, (side.chain,))
     detector = new_detector(side.detector) if side.faults == "none" else exposed_detector(manifest, name, side)
-    outcome = run_detector(through(detector, side.chain, stage), heard)
+    outcome = run_detector(through(detector, side.chain, stages.get(side.chain)), heard)
+    if side.alarms is not None:
+        return Answer(outcome.statistic, *flagged(manifest, name, side, rows))
     share = threshold_share(side, outcome)
     return Answer(outcome.statistic, outcome.p <= share * (1 + 1e-9), share)
 
@@ -147,7 +148,8 @@ def make_report(
         "v": 1,
         "manifest": manifest,
         "names": [side.name for side in both],
-        "settings": [side.model_dump() for side in both],
+        "settings": [flat(side) for side in both],
+        "judged_by": "threshold" if both[0].alarms is None else "alarms",
         "differs": list(differences(*both)),
         "hits": asdict(hits),
         "false_alarms": asdict(alarms),
@@ -170,6 +172,8 @@ def _threshold_notes(machines: Sequence[Machine], both: tuple[Side, Side]) -> li
     found = []
     for one in machines:
         for side, answer in zip(both, one.sides, strict=True):
+            if side.alarms is not None:
+                continue  # the threshold is the alarm plan's
             asked = RAREST if side.false_alarm_share is None else side.false_alarm_share
             if answer.share > asked:
                 found.append(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, TypeVar, get_args
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
@@ -76,12 +77,20 @@ def read_settings(path: Path, kind: type[Settings], remedy: str) -> Settings:
         raise SettingsError(f"{path}: {_in_words(error, kind)}") from error
 
 
+def _known_keys(kind: type[BaseModel], path: Sequence[int | str]) -> list[str]:
+    """The keys of the table at `path` in a settings model."""
+    for part in path:
+        inner = kind.model_fields[str(part)].annotation
+        kind = next(one for one in (*get_args(inner), inner) if isinstance(one, type) and issubclass(one, BaseModel))
+    return list(kind.model_fields)
+
+
 def _in_words(error: ValidationError, kind: type[BaseModel]) -> str:
     lines = []
     for item in error.errors():
         key = ".".join(str(part) for part in item["loc"])
         if item["type"] == "extra_forbidden":
-            allowed = ", ".join(kind.model_fields)
+            allowed = ", ".join(_known_keys(kind, item["loc"][:-1]))
             lines.append(
                 f"{key} = {item['input']!r}: no such key; correct its spelling or remove it (known: {allowed})"
             )

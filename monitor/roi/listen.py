@@ -7,14 +7,15 @@ from `alarm_plan.plan` with the budget of line.toml's defaults. Nothing is learn
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from detectors.aggregate import cut, join
+from detectors.exposure_mix import FaultSound
 from detectors.model import Clip, Model, fit_model
 from monitor.alarm_plan import Plan, plan
 from monitor.evaluate_chain import site_stage
@@ -56,12 +57,14 @@ def listen(
     chain: Chain = "raw",
     adapt_minutes: float = MINUTES,
     seed: int = 0,
+    window_s: float = WINDOW_S,
+    faults: Mapping[str, Sequence[FaultSound]] | None = None,
     step: Progress | None = None,
 ) -> Heard:
     """Learn every machine of the trial, then hear its test recordings. Raises ManifestError for what is no sound.
 
     With chain `full` a separator is adapted to each machine and the worst of the paths speaks, as in `run` with the
-    stages raw and separated.
+    stages raw and separated. faults: by machine, for a detector that can hear faults in training.
     """
     judged: list[Judged] = []
     plans: dict[str, Plan] = {}
@@ -72,7 +75,8 @@ def listen(
     for machine in (step or (lambda items: items))(list(trial.machines)):
         try:
             stage = _stage(manifest, machine, chain, seed, adapt_minutes, notes)
-            model = _learn(manifest, machine, detector, seed, stage)
+            how = {"detector": detector or None, "seed": seed, "window_s": window_s, "separation": stage}
+            model = _learn(manifest, machine, how | {"faults": (faults or {}).get(machine, ())})
         except ValueError as error:  # too little to learn from: an answer, not a crash
             silent[machine] = str(error)
             continue
@@ -84,11 +88,11 @@ def listen(
             began = time.perf_counter()
             scores = look_scores(samples, model)
             seconds += time.perf_counter() - began
-            windows += max(1, round(len(samples) / (RATE * WINDOW_S)))
+            windows += max(1, round(len(samples) / (RATE * window_s)))
             judged.append(Judged(one, len(samples) / RATE, scores))
     alarms = alarms_of(judged, plans, settings)
     rate = windows / seconds if seconds else None
-    return Heard(tuple(judged), tuple(alarms), plans, silent, counts, name, rate, notes=tuple(notes))
+    return Heard(tuple(judged), tuple(alarms), plans, silent, counts, name, rate, window_s, tuple(notes))
 
 
 def _stage(
@@ -108,7 +112,7 @@ def _stage(
     return found[0]
 
 
-def _learn(manifest: Manifest, machine: str, detector: str, seed: int, stage: MaskStage | None = None) -> Model:
+def _learn(manifest: Manifest, machine: str, how: Mapping[str, Any]) -> Model:
     rows = [row for row in manifest.rows if (row.machine, row.split, row.label) == (machine, "train", "normal")]
     clips = []
     for row in rows:
@@ -116,9 +120,7 @@ def _learn(manifest: Manifest, machine: str, detector: str, seed: int, stage: Ma
             clips.append(Clip(torch.from_numpy(read_clip(row.file, rate=RATE)), row.recording, str(row.file)))
         except SoundFileError as error:
             raise ManifestError(f"{manifest.path}, line {row.number}: {error}; replace the file") from error
-    grouped = "recording" in manifest.columns
-    name = detector or None
-    return fit_model(clips, rate=RATE, window_s=WINDOW_S, detector=name, grouped=grouped, seed=seed, separation=stage)
+    return fit_model(clips, rate=RATE, grouped="recording" in manifest.columns, **how)
 
 
 def _read(manifest: Manifest, one: Recording) -> Tensor:
