@@ -102,7 +102,8 @@ def _unit(sound: F64) -> F32:
     return np.asarray(sound / np.sqrt(np.mean(np.square(sound))), dtype=np.float32)
 
 
-_MAKERS = {"clank": clank, "wrench": wrench, "forklift": forklift, "people": speech}
+# "assembly" is a place where one works all day: a hall that has it hands in its level.
+_MAKERS = {"clank": clank, "wrench": wrench, "assembly": wrench, "forklift": forklift, "people": speech}
 
 
 @functools.lru_cache(maxsize=64)

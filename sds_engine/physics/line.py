@@ -1,19 +1,23 @@
-"""A ready-made simulated line for the demo and for tests: five machines, eight microphones, people and background."""
+"""A ready-made simulated line for the demo and for tests: five machines, eight microphones, people and background.
+
+With a corner: a sixth machine, small and quiet, beside an assembly place.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from sds_engine.physics.background import EVENTS, Event
 from sds_engine.physics.hall import EVENTS_STILL, FaultEvent, Hall, Spot, hall_mix
 from sds_engine.physics.kinds import draw_machine
 from sds_engine.physics.machines import Machine
 from sds_engine.physics.wander import F32, generator
 
-__all__ = ["MICS", "FaultEvent", "SimulatedLine", "demo_line"]
+__all__ = ["CORNER_MICS", "MICS", "FaultEvent", "SimulatedLine", "demo_line"]
 
 _PLACES = {
     "fan": Spot(0.0, 0.0, 1.5),
@@ -33,6 +37,11 @@ MICS: Mapping[str, tuple[str, Spot]] = {
     "conveyor-1": ("conveyor", Spot(8.5, 6.0, 1.2)),
     "conveyor-2": ("conveyor", Spot(9.6, 7.1, 1.3)),
 }
+# The corner: a coolant pump 16 dB quieter than the line's machines, its microphone half a metre from it and as near to
+# an assembly place, where an air screwdriver, a little louder than a machine, sounds a quarter of the time.
+_COOLANT, _COOLANT_DBFS = Spot(22.0, 9.0, 0.4), -46.0
+_ASSEMBLY, _ASSEMBLY_LEVEL = ("assembly", Spot(22.8, 9.6, 0.8)), Event(10.0, -28.0, 2.0)
+CORNER_MICS: Mapping[str, tuple[str, Spot]] = {"coolant-1": ("coolant", Spot(22.3, 9.3, 0.6))}
 _EVENTS = (
     ("people", Spot(3.5, 4.0, 1.6)),
     ("people", Spot(14.0, 5.5, 1.6)),
@@ -63,7 +72,7 @@ class SimulatedLine:
     @property
     def mics(self) -> Mapping[str, str]:
         """The machine that each microphone listens to."""
-        return {mic: MICS[mic][0] for mic in self.hall.mics}
+        return {mic: owner for mic, (owner, _) in {**MICS, **CORNER_MICS}.items() if mic in self.hall.mics}
 
     def sessions(
         self, n_recordings: int, seconds: float, mics: Sequence[str] | None = None
@@ -135,8 +144,17 @@ def _fan_out(blocks: Iterator[dict[str, F32]], names: list[str]) -> dict[str, It
     return {name: one(name) for name in names}
 
 
-def demo_line(seed: int, rate: int = 16_000) -> SimulatedLine:
-    """Fan, pump, gearbox, press and conveyor in a hall with eight microphones; another seed is another factory."""
+def demo_line(seed: int, rate: int = 16_000, *, corner: bool = False) -> SimulatedLine:
+    """Fan, pump, gearbox, press and conveyor in a hall with eight microphones; another seed is another factory.
+
+    With a `corner` the coolant pump with its microphone and the assembly place besides.
+    """
     machines = {kind: draw_machine(kind, generator(seed, 3, i)) for i, kind in enumerate(_PLACES)}
     mics = {mic: spot for mic, (_, spot) in MICS.items()}
-    return SimulatedLine(Hall(seed, machines, _PLACES, mics, _EVENTS, rate=rate), seed)
+    if not corner:
+        return SimulatedLine(Hall(seed, machines, _PLACES, mics, _EVENTS, rate=rate), seed)
+    machines["coolant"] = replace(draw_machine("pump", generator(seed, 3, len(_PLACES))), level_dbfs=_COOLANT_DBFS)
+    places = {**_PLACES, "coolant": _COOLANT}
+    mics |= {mic: spot for mic, (_, spot) in CORNER_MICS.items()}
+    levels = {**EVENTS, "assembly": _ASSEMBLY_LEVEL}
+    return SimulatedLine(Hall(seed, machines, places, mics, (*_EVENTS, _ASSEMBLY), levels, rate=rate), seed)

@@ -6,7 +6,7 @@ import pytest
 from sds_engine.physics.background import EVENTS, clank, clip_pool
 from sds_engine.physics.hall import FaultEvent, Hall, Spot, hall_mix
 from sds_engine.physics.kinds import draw_machine
-from sds_engine.physics.line import MICS, SimulatedLine, demo_line
+from sds_engine.physics.line import CORNER_MICS, MICS, SimulatedLine, demo_line
 from sds_engine.physics.room import Room
 from sds_engine.physics.wander import generator
 
@@ -34,6 +34,17 @@ def test_line_is_five_machines_and_eight_microphones(line: SimulatedLine) -> Non
         distances = {name: line.hall.places[name].to(MICS[mic][1]) for name in line.machines}
         assert min(distances, key=lambda name: distances[name]) == machine
         assert distances[machine] < 1.5
+
+
+@pytest.mark.parametrize("seed", [5, 6])
+def test_the_corner_is_a_hard_place(seed: int) -> None:
+    """The coolant pump's microphone must hear the hall 6 to 16 dB louder than the pump."""
+    line = demo_line(seed, corner=True)
+    assert len(line.mics) == 9
+    (alone,), (hall,) = (list(line.apart("coolant", 1, 8.0, runs=runs)) for runs in (True, False))
+    assert -16 < rms_db(alone["coolant-1"]) - rms_db(hall["coolant-1"]) < -6
+    assert line.hall.places["coolant"].to(CORNER_MICS["coolant-1"][1]) < 0.6
+    assert demo_line(seed).machines.keys() == line.machines.keys() - {"coolant"}
 
 
 def test_levels_are_as_stated(line: SimulatedLine) -> None:
