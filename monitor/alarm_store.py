@@ -28,6 +28,8 @@ from monitor import audit
 from monitor.alarm_schema import open_db, transaction
 from monitor.alarms import Update, pack_update, unpack_update
 from monitor.errors import WorkFailed
+from monitor.fault_names import Names, with_names
+from monitor.langs import Lang
 from monitor.settings import HALL
 from streams.broker import TopicPartition
 from streams.records import Alert
@@ -78,6 +80,7 @@ class AlarmStore:
     def __init__(self, path: Path, *, at: Point = nothing, clock_ns: Callable[[], int] = time.time_ns) -> None:
         self.path = path
         self.at = at
+        self.lang: Lang = "en"  # of reasons; the monitor sets its site's
         self._clock_ns = clock_ns
         self._lock: IO[bytes] | None = None
         self._db = open_db(path)
@@ -123,15 +126,17 @@ class AlarmStore:
         self.at("commit.after")
 
     def _keep(self, update: Update, wanted: int, *, webhook: bool) -> None:
-        """Keep the alert, with the clip that it may already have, and announce it as far as it may be heard.
+        """Keep the alert, with the clip and the names that it may already have, and announce it as far as it may go.
 
         Nobody is called for a shelved machine; but what was announced open is announced closed.
         """
         alert = update.alert
         row = self._db.execute("SELECT body, reached FROM alerts WHERE alert_id = ?", (alert.alert_id,)).fetchone()
-        clip = _unpacked(row[0]).alert.clip if row else ""
-        if clip and not alert.clip:
-            update = replace(update, alert=replace(alert, clip=clip))
+        known = _unpacked(row[0]) if row else None
+        if known and known.alert.clip and not alert.clip:
+            update = replace(update, alert=replace(alert, clip=known.alert.clip))
+        if known and known.facts.named and not update.facts.named:
+            update = with_names(update, known.facts.named, self.lang)
         reached = int(row[1]) if row else 0
         reach = 0 if self._is_shelved(alert.machine) else wanted
         if alert.closed_ns:
@@ -190,10 +195,20 @@ class AlarmStore:
             self._db.execute("UPDATE clips SET outcome = ? WHERE clip_id = ?", (outcome, clip.clip_id))
             known = self.alert(clip.alert_id)
             if known and outcome == "written":
-                query = "SELECT wanted FROM alerts WHERE alert_id = ?"
-                wanted = int(self._db.execute(query, (clip.alert_id,)).fetchone()[0])
-                update = replace(known, alert=replace(known.alert, clip=clip.clip_id))
-                self._keep(update, wanted, webhook=webhook)
+                self._again(replace(known, alert=replace(known.alert, clip=clip.clip_id)), webhook=webhook)
+
+    def named(self, alert_id: str, names: Names, *, webhook: bool = False) -> None:
+        """Note what the sound of an alert resembles, likeliest first; it is announced, under the same id, once."""
+        with self._transaction():
+            known = self.alert(alert_id)
+            if known and names and not known.facts.named:
+                self._again(with_names(known, names, self.lang), webhook=webhook)
+
+    def _again(self, update: Update, *, webhook: bool) -> None:
+        """Keep and announce an alert of which more is known, as far as it was wanted before."""
+        query = "SELECT wanted FROM alerts WHERE alert_id = ?"
+        wanted = int(self._db.execute(query, (update.alert.alert_id,)).fetchone()[0])
+        self._keep(update, wanted, webhook=webhook)
 
     def clip_requests(self) -> list[ClipRequest]:
         """The clips that are still to be written."""

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from monitor.alarms import AlarmMachine, Plan, Update
+from monitor.fault_names import with_names
+from monitor.langs import Lang
 from monitor.liveness import Ear, Verdict
 from monitor.settings import Line, Machine, Mic
 from streams.records import Alert, WindowScore
@@ -54,7 +56,7 @@ def board(
         "dead_letters": facing.dead,
         "machines": sorted(shown, key=lambda one: STATES.index(one["state"])),
         "alerts": [
-            alert_plain(_live(update, machines), clip_pending=update.alert.alert_id in facing.clips)
+            alert_plain(_live(update, machines, line.site.lang), clip_pending=update.alert.alert_id in facing.clips)
             for update in alerts
         ],
     }
@@ -67,13 +69,13 @@ def starting(line: Line, now_ns: int) -> dict[str, Any]:
     return board(line, machines, {}, {}, (), facing, now_ns)
 
 
-def _live(update: Update, machines: Mapping[str, AlarmMachine]) -> Update:
+def _live(update: Update, machines: Mapping[str, AlarmMachine], lang: Lang) -> Update:
     """An open alarm as it is this moment: what was announced last may be minutes old."""
     machine = machines.get(update.alert.machine)
     for one in (machine.alarm, machine.unknown) if machine else ():
         if one and one.alert.alert_id == update.alert.alert_id:
-            clip = update.alert.clip
-            return Update(Alert(**{**_fields(one.alert), "clip": clip}), one.facts)
+            found = Update(Alert(**{**_fields(one.alert), "clip": update.alert.clip}), one.facts)
+            return with_names(found, update.facts.named, lang) if update.facts.named else found
     return update
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from monitor.langs import LANGS, Lang
 from monitor.naming_share import Guess
-from monitor.words import LANGS, Lang
 
 KINDS: Mapping[str, tuple[str, str]] = {
     "outer_race": ("軸受外輪の傷", "outer race of a bearing"),

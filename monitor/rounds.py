@@ -19,6 +19,7 @@ from monitor.alarms import Plan, Update, plan
 from monitor.announce import Publisher
 from monitor.board import Facing, board, starting
 from monitor.evidence import Evidence, clip_request
+from monitor.fault_names import read_names
 from monitor.history import History
 from monitor.judges import Judges
 from monitor.keepsakes import Keeper
@@ -40,6 +41,7 @@ LOOK_S = 0.5  # how often the board and the gauges are renewed
 COMMIT_S = 1.0  # how often the position among the windows is stored
 EXPIRE_S = 60.0
 HISTORY_S = 5.0
+NAME_S = 2.0
 CLIP_WAIT_S = 30.0  # a clip whose sound ends early is written with what there is
 RETRY_S = 1.0
 
@@ -59,6 +61,7 @@ class Monitor:
         steady_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._line, self._broker, self._store = line, broker, store
+        store.lang = line.site.lang
         self._clock_ns, self._steady_s = clock_ns, steady_s
         self.metrics = Metrics(line)
         self.metrics.shelved(store.shelves(), store.audit_entries())
@@ -81,7 +84,7 @@ class Monitor:
         }
         self._drained = False
         self._owned = False
-        self._due = dict.fromkeys(("look", "commit", "expire", "history"), 0.0)
+        self._due = dict.fromkeys(("look", "name", "commit", "expire", "history"), 0.0)
         self.alive_s = steady_s()
         self.board: Mapping[str, Any] = starting(line, clock_ns())
 
@@ -259,8 +262,22 @@ class Monitor:
         verdicts = self.liveness.verdicts(now_ns) if self._owned else {}
         self.metrics.signals(verdicts)
         alerts = self._store.alerts(ALERTS_SHOWN)
+        self._name(alerts)
         self.board = board(self._line, self.machines, self.liveness.ears, verdicts, alerts, self.facing, now_ns)
         self._keep(now_ns)
+
+    def _name(self, alerts: list[Update]) -> None:
+        """Put what the sound resembles into its alert, once the clip was looked into."""
+        if not self._is_due("name", NAME_S):
+            return
+        for one in alerts:
+            names = read_names(self.evidence.shown / one.alert.clip) if one.alert.clip and not one.facts.named else ()
+            if not names:
+                continue
+            try:
+                self._store.named(one.alert.alert_id, names, webhook=bool(self._line.alarms.webhook))
+            except StorageFull as error:
+                _log.warning("alert %s stays without a name: %s", one.alert.alert_id, error)
 
     def _keep(self, now_ns: int) -> None:
         """What is kept for later, within its bounds: the course of the scores, healthy days, clips."""

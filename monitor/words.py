@@ -9,8 +9,11 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-Lang = Literal["ja", "en"]
-LANGS: tuple[Lang, ...] = ("ja", "en")
+from monitor.langs import LANGS as LANGS  # noqa: PLC0414 - handed on: everybody finds it here
+from monitor.langs import Lang as Lang  # noqa: PLC0414 - handed on
+from monitor.naming_share import Guess
+from monitor.naming_words import in_words
+
 Follows = Literal["", "neighbour", "hall", "flood"]
 
 
@@ -21,7 +24,8 @@ class Facts:
     `band_hz` and `band_db` are 0 where nothing is known of the place in the spectrum; `odd` of `looks` is how many
     of the last looks (`recordings`: separate recordings) were odd; `closed_ns` is 0 while the alarm is open.
     `follows` says that the alarm only follows from another, of `others`, and `parted` that it now goes on by itself;
-    without it `others` only hear it, or raised an alarm of the whole hall, whose `alerts` are theirs.
+    without it `others` only hear it, or raised an alarm of the whole hall, whose `alerts` are theirs. `named` is what
+    the sound resembles, with shares of 1, likeliest first; empty while nobody knows.
     """
 
     kind: Literal["odd", "lost", "silent", "hall", "flood"]
@@ -39,6 +43,7 @@ class Facts:
     follows: Follows = ""
     parted: bool = False
     alerts: tuple[str, ...] = ()
+    named: tuple[tuple[str, float], ...] = ()
 
     def plain(self) -> dict[str, Any]:
         """The facts as JSON values."""
@@ -48,7 +53,8 @@ class Facts:
     def of(cls, plain: Mapping[str, Any]) -> Facts:
         """The facts from their JSON values."""
         tuples = {name: tuple(plain[name]) for name in ("mics", "band_hz", "others", "alerts") if name in plain}
-        return cls(**{**plain, **tuples})
+        named = tuple((str(kind), float(share)) for kind, share in plain.get("named", ()))
+        return cls(**{**plain, **tuples, "named": named})
 
 
 def local(ns: int, zone: str) -> datetime:
@@ -92,7 +98,15 @@ def reason(facts: Facts, name: str, lang: Lang, zone: str, names: Mapping[str, s
         at = clock(facts.closed_ns, zone)
         ja, en = ("から単独の警報として継続", "goes on as an alarm of its own from") if facts.parted else ("に復帰", "")
         text += f"。{at} {ja}" if lang == "ja" else f"; {en or 'back to normal at'} {at}"
-    return text
+    return text + resembling(facts.named, lang)
+
+
+def resembling(named: Sequence[tuple[str, float]], lang: Lang) -> str:
+    """What the sound resembles, to stand at a reason's end; empty where nobody knows."""
+    if not named:
+        return ""
+    told = in_words([Guess(kind, share) for kind, share in named], lang)
+    return f"。似ている故障：{told}" if lang == "ja" else f"; resembles: {told}"
 
 
 def _related(facts: Facts, others: Sequence[str], lang: Lang) -> str:

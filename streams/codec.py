@@ -107,6 +107,7 @@ _ALERT: Fields = {
     "clip": TEXT,
     "cause": TEXT,
     "machines": TEXTS,
+    "faults": NUMBERS,
 }
 _DEAD: Fields = {
     "reason": TEXT,

@@ -148,7 +148,8 @@ class Alert:
     `closed_ns` is 0 while it is open. `reason` is what staff read. `clip` names the evidence clip, or is empty.
     `cause` is the alert that this one only follows from (a neighbour's, or that of the whole hall), empty for one that
     stands on its own. `machines` are the others concerned: whose alarm it follows from, who only hears it, or, in
-    an alarm of the whole hall, who raised it.
+    an alarm of the whole hall, who raised it. `faults` maps what the sound resembles to its share of 1, likeliest first
+    (empty until the clip was looked into): kinds such as `outer_race`, or names that staff gave.
     """
 
     alert_id: str
@@ -163,6 +164,7 @@ class Alert:
     clip: str = ""
     cause: str = ""
     machines: tuple[str, ...] = ()
+    faults: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         _require(self.level in LEVELS, "level", self.level, ", ".join(LEVELS))
