@@ -28,6 +28,7 @@ def join(contexts: Sequence[Sequence[Features]]) -> Evidence:
         torch.stack([torch.cat([window.confidence for window in context], dim=-1) for context in contexts]),
         torch.stack([torch.cat([window.level_dbfs for window in context], dim=-1) for context in contexts]),
         _waveforms(contexts),
+        _fine(contexts),
     )
 
 
@@ -36,6 +37,13 @@ def _waveforms(contexts: Sequence[Sequence[Features]]) -> Tensor | None:
     found = [[window.waveform for window in context if window.waveform is not None] for context in contexts]
     whole = all(len(have) == len(context) for have, context in zip(found, contexts, strict=True))
     return torch.stack([torch.stack(context) for context in found]) if whole else None
+
+
+def _fine(contexts: Sequence[Sequence[Features]]) -> Tensor | None:
+    """The fine cells [batch, cell, frame]; None where a window was heard without."""
+    found = [[window.fine for window in context if window.fine is not None] for context in contexts]
+    whole = all(len(have) == len(context) for have, context in zip(found, contexts, strict=True))
+    return torch.stack([torch.cat(context, dim=-1) for context in found]) if whole else None
 
 
 def context_windows(context_s: float, window_s: float) -> int:

@@ -23,13 +23,15 @@ class Evidence:
 
     log_mel [batch, mel, frame] in dB; confidence [batch, mel, frame] in 0..1, ones for raw sound; level_dbfs
     [batch, frame], the frame's RMS in dB relative to full scale 1.0. waveform [batch, window, value] as in
-    `detectors.waveform`, None where no detector asked for it (`needs_waveform`).
+    `detectors.waveform`, None where no detector asked for it (`needs_waveform`). fine [batch, cell, frame] in dB is for
+    stages before a detector, None where none asked for it (`FrontEnd.fine`).
     """
 
     log_mel: Tensor
     confidence: Tensor
     level_dbfs: Tensor
     waveform: Tensor | None = None
+    fine: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.log_mel)
@@ -38,7 +40,8 @@ class Evidence:
         """The rows with these numbers, in that order."""
         index = torch.as_tensor(index)
         waveform = None if self.waveform is None else self.waveform[index]
-        return Evidence(self.log_mel[index], self.confidence[index], self.level_dbfs[index], waveform)
+        fine = None if self.fine is None else self.fine[index]
+        return Evidence(self.log_mel[index], self.confidence[index], self.level_dbfs[index], waveform, fine)
 
 
 def needs_waveform(detector: object) -> bool:

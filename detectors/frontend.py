@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -21,6 +21,7 @@ from detectors.waveform import VALUES, waveform_values
 
 VERSION = 1
 FLOOR = 1e-10  # power; below 16-bit dither, so that digital silence is a level and not minus infinity
+_COARSE = 8  # bins of a cell in the upper half of the band
 _CHUNK_S = 16.0  # seconds of sound worked on at a time: larger chunks leave the cache and cost a third of the speed
 
 
@@ -29,13 +30,14 @@ class Features:
     """What one batch of windows sounds like; the fields are those of `detectors.base.Evidence`.
 
     log_mel [batch, mel, frame] in dB; confidence [batch, mel, frame] in 0..1 (ones for raw sound);
-    level_dbfs [batch, frame]; waveform [batch, value] where it was asked for.
+    level_dbfs [batch, frame]; waveform [batch, value] and fine [batch, cell, frame] where they were asked for.
     """
 
     log_mel: Tensor
     confidence: Tensor
     level_dbfs: Tensor
     waveform: Tensor | None = None
+    fine: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.log_mel)
@@ -43,7 +45,8 @@ class Features:
     def row(self, number: int) -> Features:
         """One window, without the batch dimension: log_mel [mel, frame], level_dbfs [frame]. A view, no copy."""
         waveform = None if self.waveform is None else self.waveform[number]
-        return Features(self.log_mel[number], self.confidence[number], self.level_dbfs[number], waveform)
+        fine = None if self.fine is None else self.fine[number]
+        return Features(self.log_mel[number], self.confidence[number], self.level_dbfs[number], waveform, fine)
 
 
 class HasFrontEnd(Protocol):
@@ -56,13 +59,18 @@ class HasFrontEnd(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FrontEnd:
-    """Sound [batch, time] at `rate` Hz to Features; a pure function of its settings."""
+    """Sound [batch, time] at `rate` Hz to Features; a pure function of its settings.
+
+    `fine` asks for finer cells besides, which a stage of the pipeline may need and detectors never hear: so front ends
+    that differ in that alone are the same to them.
+    """
 
     rate: int = 16_000
     n_fft: int = 1024
     hop: int = 512
     mels: int = 128
     version: int = VERSION
+    fine: bool = field(default=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.version != VERSION:
@@ -107,23 +115,25 @@ class FrontEnd:
         samples = samples.float()
         count = self.frames(samples.shape[1])
         log_mel = samples.new_empty(len(samples), self.mels, count)
+        fine = samples.new_empty(len(samples), cells(self), count, dtype=torch.float16) if self.fine else None
         level = samples.new_empty(len(samples), count)
         step = max(1, int(_CHUNK_S * self.rate / samples.shape[1]))
         values = samples.new_empty(len(samples), VALUES) if waveform else None
         for start in range(0, len(samples), step):
             chunk = samples[start : start + step]
-            log_mel[start : start + step] = self._log_mel(chunk)
+            power = self._power(chunk)
+            log_mel[start : start + step] = _decibels(power @ mel_matrix(self, samples.device))
+            if fine is not None:
+                fine[start : start + step] = _decibels(_pooled(power))
             level[start : start + step] = self._level(chunk, count)
             if values is not None:
                 values[start : start + step] = waveform_values(chunk, self.rate)
-        return Features(log_mel, log_mel.new_ones(()).expand(log_mel.shape), level, values)
+        return Features(log_mel, log_mel.new_ones(()).expand(log_mel.shape), level, values, fine)
 
-    def _log_mel(self, samples: Tensor) -> Tensor:
+    def _power(self, samples: Tensor) -> Tensor:
         window = torch.hann_window(self.n_fft, device=samples.device)
         framed = samples.unfold(-1, self.n_fft, self.hop) * window  # [batch, frame, n_fft]
-        power = torch.view_as_real(torch.fft.rfft(framed)).square_().sum(-1)  # [batch, frame, bin]
-        mel = power @ mel_matrix(self, samples.device)  # [batch, frame, mel]
-        return mel.clamp_min_(FLOOR).log10_().mul_(10.0).transpose(1, 2)
+        return torch.view_as_real(torch.fft.rfft(framed)).square_().sum(-1)  # [batch, frame, bin]
 
     def _level(self, samples: Tensor, count: int) -> Tensor:
         """RMS of each frame in dBFS, from the energies of its hops."""
@@ -131,6 +141,24 @@ class FrontEnd:
         hops = samples[:, : (count + parts - 1) * self.hop].reshape(len(samples), -1, self.hop)
         energy = hops.square().mean(-1).unfold(-1, parts, 1).mean(-1)  # [batch, frame]
         return energy.clamp_min(FLOOR).log10().mul(10.0)
+
+
+def cells(front_end: FrontEnd) -> int:
+    """How many fine cells there are: the bins up to half of the band, and those above by eights."""
+    half = front_end.n_fft // 4
+    return half + half // _COARSE
+
+
+def _pooled(power: Tensor) -> Tensor:
+    """The mean power of fine cells [batch, frame, cell] of bins [batch, frame, bin]; the last bin is left out."""
+    half = power.shape[-1] // 2
+    above = power[..., half:-1].reshape(*power.shape[:-1], -1, _COARSE).mean(-1)
+    return torch.cat([power[..., :half], above], dim=-1)
+
+
+def _decibels(power: Tensor) -> Tensor:
+    """Power [batch, frame, band] as dB [batch, band, frame], in its place."""
+    return power.clamp_min_(FLOOR).log10_().mul_(10.0).transpose(1, 2)
 
 
 @functools.lru_cache(maxsize=8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
@@ -26,7 +26,8 @@ from detectors.paths import PathModel, Paths, PathScored
 from detectors.recordings import Clip, choose_contexts, hear
 from detectors.surroundings import kinds_of
 
-__all__ = ["Clip", "Model", "Scored", "fit_model"]
+__all__ = ["NEEDS_FINE", "Clip", "Model", "Scored", "fit_model"]
+NEEDS_FINE = "needs_fine"  # in the state of a separation that needs `Evidence.fine`
 
 
 class Scored(NamedTuple):
@@ -149,8 +150,9 @@ class Model:
         `recordings` names what the library points to; a state without one is an older model's.
         """
         library, paths = part(state, "library"), part(state, "paths")
+        separator = part(paths, "separator")
         return cls(
-            front_end=front_end,
+            front_end=replace(front_end, fine=NEEDS_FINE in separator),
             window_s=window_s,
             context_windows=context,
             detector=detector_named(detector).restore(part(state, "detector")),
@@ -164,6 +166,10 @@ class Model:
 
 class Separation(Protocol):
     """What makes paths of contexts, and its tensors."""
+
+    @property
+    def needs_fine(self) -> bool:
+        """Whether it needs `Evidence.fine`."""
 
     def __call__(self, evidence: Evidence) -> Paths:
         """The paths of contexts [batch]."""
@@ -197,7 +203,7 @@ def fit_model(
     the remedy, for fewer than three recordings (or blocks), for clips that are not sound, and for faults without such a
     detector.
     """
-    front_end = FrontEnd.at(rate)
+    front_end = replace(FrontEnd.at(rate), fine=separation is not None and separation.needs_fine)
     size = round(window_s * rate)
     fresh = new_detector(detector or DEFAULT, kinematics)
     wanted = context_windows(fresh.context_s, window_s)

@@ -168,9 +168,11 @@ def hear(
 def stack(parts: Sequence[Evidence]) -> Evidence:
     """Batches of contexts of one length as one batch."""
     waveforms = [part.waveform for part in parts if part.waveform is not None]
+    fine = [part.fine for part in parts if part.fine is not None]
     return Evidence(
         torch.cat([part.log_mel for part in parts]),
         torch.cat([part.confidence for part in parts]),
         torch.cat([part.level_dbfs for part in parts]),
         torch.cat(waveforms) if len(waveforms) == len(parts) else None,
+        torch.cat(fine) if len(fine) == len(parts) else None,
     )

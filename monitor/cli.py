@@ -230,7 +230,9 @@ def evaluate(
     dataset: Annotated[
         DataSet | None, typer.Option("--dataset", help="DIR is this public data set, as its archives unpack.")
     ] = None,
-    chain: Annotated[str, typer.Option("--chain", help="raw | separated | full | all")] = "raw",
+    chain: Annotated[
+        str, typer.Option("--chain", help="raw | separated | enhanced | full | full-enhanced | all")
+    ] = "raw",
     adapt_minutes: Annotated[
         float,
         typer.Option(

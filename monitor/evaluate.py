@@ -20,7 +20,7 @@ from monitor.console import progress as console_progress
 from monitor.console import say, table
 from monitor.contenders import Contender, contenders
 from monitor.dataset_table import Judged, dataset_table, print_dataset_table
-from monitor.evaluate_chain import chain_notes, chains_of, check_chain, named, site_stage, through
+from monitor.evaluate_chain import chain_notes, chains_of, check_chain, is_enhanced, named, site_stages, through
 from monitor.evaluate_machine import RATE, WINDOW_S, Heard, Outcome, hear_machine, run_detector, share
 from monitor.evaluate_shared import Shared
 from monitor.manifest import Manifest, read_manifest
@@ -100,16 +100,14 @@ def evaluate_machine(
     `sharing` makes what keeps the parts that rows have in common.
     """
     try:
-        heard = hear_machine(manifest, name, seed)
+        heard = hear_machine(manifest, name, seed, fine=any(is_enhanced(one) for one in chains_of(chain)))
     except ValueError as error:  # too little to learn from: an answer, not a crash
         return Machine(name, None, {}, str(error))
-    stage = None
-    if chain != "raw":
-        stage, notes = site_stage(manifest, name, seed, adapt_minutes)
-        heard = replace(heard, notes=(*heard.notes, *notes))
+    stages, notes = site_stages(manifest, name, seed, adapt_minutes, chains_of(chain))
+    heard = replace(heard, notes=(*heard.notes, *notes))
     shared = sharing(heard)
     outcomes = {
-        named(row.name, one, chain): run_detector(through(row.make(), one, stage), heard, shared)
+        named(row.name, one, chain): run_detector(through(row.make(), one, stages.get(one)), heard, shared)
         for one in chains_of(chain)
         for row in rows
     }

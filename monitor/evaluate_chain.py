@@ -16,28 +16,29 @@ from detectors.base import Detector, Evidence, needs_waveform
 from detectors.paths import Worst
 from monitor.errors import WorkFailed
 from monitor.manifest import Manifest
-from monitor.site_sound import SiteRecordings, adapted_stage
+from monitor.site_sound import SiteRecordings, adapted_stage, enhanced_stage
 from monitor.stages import RATE, MaskStage, Stage
 from streams.soundfiles import read_clip
 
-CHAINS = ("raw", "separated", "full", "all")
+SINGLE = ("raw", "separated", "enhanced", "full", "full-enhanced")
+CHAINS = (*SINGLE, "all")
 HEALTHY = 64  # healthy mixtures that stand in for clean recordings at most
 
 
 def check_chain(chain: str) -> None:
     """Raise WorkFailed for a chain that is not there."""
-    if chain == "enhanced":
-        raise WorkFailed(
-            "--chain enhanced: Ex-Diff is no stage, it gains nothing here (docs/separation.md); allowed is "
-            + ", ".join(CHAINS)
-        )
     if chain not in CHAINS:
         raise WorkFailed(f"--chain is {chain!r}, allowed is {', '.join(CHAINS)}")
 
 
 def chains_of(chain: str) -> tuple[str, ...]:
     """What is evaluated: one chain, or with `all` each."""
-    return ("raw", "separated", "full") if chain == "all" else (chain,)
+    return SINGLE if chain == "all" else (chain,)
+
+
+def is_enhanced(one: str) -> bool:
+    """Whether Ex-Diff is part of that chain."""
+    return one.endswith("enhanced")
 
 
 def named(name: str, one: str, chain: str) -> str:
@@ -49,7 +50,7 @@ class Remembering:
     """A stage that keeps what it made of the last few batches: every detector hears the same ones."""
 
     def __init__(self, stage: Stage) -> None:
-        self.name = stage.name
+        self.name, self.needs_fine = stage.name, stage.needs_fine
         self._stage = stage
         self._made: dict[int, tuple[Evidence, Mapping[str, Evidence]]] = {}
         self._taught: tuple[Evidence, Remembering] | None = None
@@ -69,7 +70,7 @@ class Remembering:
 
 
 class Separately:
-    """A detector that hears the separated path."""
+    """A detector that hears the processed path, called separated whatever the stage."""
 
     def __init__(self, detector: Detector, stage: Stage) -> None:
         self.name, self.context_s = detector.name, detector.context_s
@@ -102,7 +103,7 @@ class Separately:
 
 
 class WorstPath(Separately):
-    """The worst of the paths: what `run` computes with the stages raw and separated."""
+    """The worst of the paths: what `run` computes with the stages raw and separated, or with Ex-Diff besides."""
 
     _worst: Worst
 
@@ -127,7 +128,7 @@ def through(detector: Detector, one: str, stage: Stage | None) -> Detector:
     """The detector behind that chain; a stage is needed for all but raw."""
     if one == "raw" or stage is None:
         return detector
-    return Separately(detector, stage) if one == "separated" else WorstPath(detector, stage)
+    return Separately(detector, stage) if one in ("separated", "enhanced") else WorstPath(detector, stage)
 
 
 Adapt = Callable[..., tuple[MaskStage, tuple[str, ...]]]
@@ -137,6 +138,34 @@ def site_stage(
     manifest: Manifest, machine: str, seed: int, minutes: float, adapt: Adapt = adapted_stage
 ) -> tuple[Stage, tuple[str, ...]]:
     """The machine's separator, from its training rows alone, and notes on it."""
+    stage, notes = adapt(site_recordings(manifest, machine), minutes=minutes, seed=seed)
+    return Remembering(stage), notes
+
+
+def site_stages(
+    manifest: Manifest, machine: str, seed: int, minutes: float, chains: Sequence[str]
+) -> tuple[Mapping[str, Stage], tuple[str, ...]]:
+    """The stage of each of the chains that has one, and notes: one separator, adapted once.
+
+    Where Ex-Diff is asked for it has half of the minutes, and goes on from that separator.
+    """
+    wanted = [one for one in chains if one != "raw"]
+    if not wanted:
+        return {}, ()
+    enhanced = any(is_enhanced(one) for one in wanted)
+    recordings = site_recordings(manifest, machine)
+    each = minutes / 2 if enhanced else minutes
+    mask, notes = adapted_stage(recordings, minutes=each, seed=seed)
+    plain = Remembering(mask)
+    better = plain
+    if enhanced:
+        stage, more = enhanced_stage(mask, recordings, minutes=each, seed=seed)
+        better, notes = Remembering(stage), (*notes, *more)
+    return {one: better if is_enhanced(one) else plain for one in wanted}, notes
+
+
+def site_recordings(manifest: Manifest, machine: str) -> SiteRecordings:
+    """What a machine's training rows teach a separator."""
 
     def clips(label: str, most: int = 0) -> tuple[Tensor, ...]:
         rows = [row for row in manifest.rows if row.machine == machine and row.label == label and row.split == "train"]
@@ -144,16 +173,17 @@ def site_stage(
         return tuple(torch.from_numpy(read_clip(row.file, rate=RATE)) for row in rows[::step])
 
     clean = clips("clean")
-    recordings = SiteRecordings(clean, clips("background"), () if clean else clips("normal", HEALTHY))
-    stage, notes = adapt(recordings, minutes=minutes, seed=seed)
-    return Remembering(stage), notes
+    return SiteRecordings(clean, clips("background"), () if clean else clips("normal", HEALTHY))
 
 
 def chain_notes(chains: Sequence[str]) -> list[str]:
     """What a reader of the report should know of the chains."""
     if set(chains) <= {"raw"}:
         return []
-    return [
+    notes = [
         "chain separated: mel bands masked, weighted by the squared mask, as usual where nothing is believed",
         "chain full: raw and separated sound by the machine's share of raw sound; Ex-Diff is no part of it",
     ]
+    if any(is_enhanced(one) for one in chains):
+        notes.append("chain enhanced, full-enhanced: Ex-Diff's mask, weighted by how much of the machine it knows")
+    return notes

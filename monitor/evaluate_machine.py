@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -78,8 +78,13 @@ class Outcome:
 
 
 @torch.inference_mode()
-def hear_machine(manifest: Manifest, machine: str, seed: int, window_s: float = WINDOW_S) -> Heard:
-    """Read a machine's files. ValueError where there is too little to learn from; ManifestError for a bad file."""
+def hear_machine(
+    manifest: Manifest, machine: str, seed: int, window_s: float = WINDOW_S, *, fine: bool = False
+) -> Heard:
+    """Read a machine's files; `fine` is the front end's.
+
+    ValueError where there is too little to learn from; ManifestError for a bad file.
+    """
     rows = [row for row in manifest.rows if row.machine == machine and row.label in ("normal", "anomaly")]
     learn = [row for row in rows if row.split == "train"]
     clips = [Clip(_read(manifest, row), row.recording) for row in learn]
@@ -89,7 +94,7 @@ def hear_machine(manifest: Manifest, machine: str, seed: int, window_s: float = 
     chosen = choose_contexts(clips, size, RATE, wanted, grouped=grouped, seed=seed)
     if chosen.recordings < LEAST_RECORDINGS:
         raise ValueError(f"{chosen.recordings} healthy training recordings, at least {LEAST_RECORDINGS} are needed")
-    front_end = FrontEnd.at(RATE)
+    front_end = replace(FrontEnd.at(RATE), fine=fine)
     started = time.perf_counter()
     train, groups = hear(clips, chosen, front_end, size)
     train_front_s = time.perf_counter() - started

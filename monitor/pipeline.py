@@ -81,9 +81,9 @@ class Pipeline:
         self._limits = gate.GateLimits(line.site.rate, line.site.window_s)
         self._device = torch.device(line.chain.device)
         self._memory: defaultdict[str, Memory] = defaultdict(Memory)
-        self._front_end = _common_front_end(models)
         self._waveform = any(model.needs_waveform for mics in models.values() for model in mics.values())
         self._separating = Separating(line.chain, models)
+        self._front_end = replace(_common_front_end(models), fine=self._separating.needs_fine)
         self._longest = max(model.context_windows for mics in models.values() for model in mics.values())
 
     def assigned(self, partitions: Mapping[TopicPartition, int]) -> None:
@@ -211,13 +211,15 @@ def _home(features: Features) -> Features:
         return features
     log_mel = features.log_mel.cpu()  # confidence is ones for raw sound: made anew, not copied
     waveform = None if features.waveform is None else features.waveform.cpu()
-    return Features(log_mel, log_mel.new_ones(()).expand(log_mel.shape), features.level_dbfs.cpu(), waveform)
+    fine = None if features.fine is None else features.fine.cpu()
+    return Features(log_mel, log_mel.new_ones(()).expand(log_mel.shape), features.level_dbfs.cpu(), waveform, fine)
 
 
 def _own(features: Features) -> Features:
     """A copy that does not keep the whole batch alive."""
     waveform = None if features.waveform is None else features.waveform.clone()
-    return Features(features.log_mel.clone(), features.confidence, features.level_dbfs.clone(), waveform)
+    fine = None if features.fine is None else features.fine.clone()
+    return Features(features.log_mel.clone(), features.confidence, features.level_dbfs.clone(), waveform, fine)
 
 
 def _pack(model: Model, contexts: Sequence[Sequence[Features]]) -> Tensor:

@@ -18,9 +18,10 @@ from detectors.frontend import Features
 from detectors.model import Model
 from detectors.paths import PATHS
 from monitor.cascade import OVERLOAD, Cascade
+from monitor.enhancing import separator_of
 from monitor.errors import WorkFailed
 from monitor.settings import Chain
-from monitor.stages import MaskStage
+from monitor.stages import Separator
 from streams.records import AudioWindow, WindowScore
 
 
@@ -42,7 +43,7 @@ class Separating:
 
     def __init__(self, settings: Chain, models: Mapping[str, Mapping[str, Model]]) -> None:
         self._cascade = Cascade(settings)
-        self._stages: dict[int, MaskStage] = {}  # by model
+        self._stages: dict[int, Separator] = {}  # by model
         self._nets: dict[int, str] = {}  # by model; those of one machine share a network
         if not self._cascade.on:
             return
@@ -53,13 +54,23 @@ class Separating:
                         f'machine {machine} has no separator, but [chain] stages name "separated": train it anew with '
                         "factory-ear train"
                     )
-                self._stages[id(model)] = MaskStage.restore(model.paths.separator)
+                stage = self._stages[id(model)] = separator_of(model.paths.separator)
+                if stage.name != settings.stages[-1]:
+                    raise WorkFailed(
+                        f'machine {machine} was trained for the stage "{stage.name}", but [chain] stages end with '
+                        f'"{settings.stages[-1]}": train it anew with factory-ear train, or name that stage'
+                    )
                 self._nets[id(model)] = _digest(model.paths.separator)
 
     @property
     def on(self) -> bool:
         """Whether anything is ever separated."""
         return self._cascade.on
+
+    @property
+    def needs_fine(self) -> bool:
+        """Whether windows must be heard with `FrontEnd.fine`."""
+        return any(stage.needs_fine for stage in self._stages.values())
 
     def __call__(self, scored: Sequence[Scored], now_ns: int) -> tuple[list[WindowScore], float]:
         """The scores of windows, in their order, and the seconds that separating took."""
@@ -83,14 +94,15 @@ class Separating:
     def _worst(self, scored: Sequence[Scored], rows: Sequence[int]) -> Iterator[tuple[int, WindowScore]]:
         """Rows of one network with their new scores: separated in one batch, then scored model by model."""
         evidence = join([scored[row].context for row in rows])
-        share = self._stages[id(scored[rows[0]].model)].share(evidence.log_mel)
+        found = self._stages[id(scored[rows[0]].model)].shares(evidence)
         models: defaultdict[int, list[int]] = defaultdict(list)
         for place, row in enumerate(rows):
             models[id(scored[row].model)].append(place)
         for key, places in models.items():
-            paths = self._stages[key].paths(evidence.rows(places), share[places])
-            found = scored[rows[places[0]]].model.score_paths(paths)
-            table = zip(found.score.tolist(), found.extrapolated.tolist(), found.path.tolist(), strict=True)
+            some = found.rows(places)
+            paths = self._stages[key].paths(evidence.rows(places), some.share, some.known)
+            judged = scored[rows[places[0]]].model.score_paths(paths)
+            table = zip(judged.score.tolist(), judged.extrapolated.tolist(), judged.path.tolist(), strict=True)
             for place, (score, extrapolated, path) in zip(places, table, strict=True):
                 one = scored[rows[place]].score
                 yield rows[place], replace(one, score=score, extrapolated=extrapolated, path=PATHS[path])

@@ -104,12 +104,13 @@ class Chain(Part):
 
     `threads` is per worker: one thread each and more workers beats threads that wait for each other on busy cores.
     With the stage `separated` a separator is adapted to the site when a machine is trained, for `adapt_minutes` at
-    most, and a window's score is the worst of raw, separated and residual sound. `cascade` spares most windows that:
+    most, and a window's score is the worst of raw, separated and residual sound; with `enhanced` besides, Ex-Diff goes
+    on from the separator's answer, adapted for half of those minutes. `cascade` spares most windows that:
     only those with a raw score from `cascade_above` on, and `cascade_share` of all others, in turn, are separated. A
     worker that is `overload_s` behind live sound separates nothing until it has caught up, and counts that.
     """
 
-    stages: tuple[Literal["raw", "separated"], ...] = ("raw",)
+    stages: tuple[Literal["raw", "separated", "enhanced"], ...] = ("raw",)
     device: str = "cpu"
     threads: int = Field(1, ge=1, le=256)
     max_batch: int = Field(64, ge=1, le=4096)
@@ -122,8 +123,11 @@ class Chain(Part):
 
     @model_validator(mode="after")
     def _raw_first(self) -> Chain:
-        if self.stages[:1] != ("raw",) or len(set(self.stages)) != len(self.stages):
-            raise ValueError('stages begin with "raw" and name each once: use ["raw"] or ["raw", "separated"]')
+        if self.stages != ("raw", "separated", "enhanced")[: len(self.stages)] or not self.stages:
+            raise ValueError(
+                f"stages are {list(self.stages)}, each builds on the one before: use "
+                '["raw"], ["raw", "separated"] or ["raw", "separated", "enhanced"]'
+            )
         return self
 
 

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from monitor.enhancing import EnhancedStage
+from monitor.errors import WorkFailed
 from monitor.stages import RATE, MaskStage
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 MINUTES = 8.0
 STEPS = 900
+ENHANCED_STEPS = 400
 _INVENTED_S = 60.0  # of hall noise, where no background was recorded
 
 
@@ -47,16 +50,12 @@ def adapted_stage(
     from sds_engine.separation.adapt import Budget, SiteSound, adapt
     from sds_engine.separation.enrolment import site_statistics
 
-    targets = tuple(recordings.clean) or tuple(recordings.healthy)
-    if not targets:
-        raise ValueError("no recordings of the machine: give clean ones, or healthy ones as they are")
+    targets, background = _sounds(recordings, seed)
     notes = []
     if not recordings.clean:
         notes.append("separator: no clean recordings, so what it lets through is the healthy mixture")
-    background = tuple(recordings.background)
-    if not background:
+    if not recordings.background:
         notes.append("separator: no background recordings, so it learned on an invented hall")
-        background = _invented(targets, seed)
     net, start = _start(seed)
     notes.append(f"separator: starts from {start}")
     statistics = site_statistics(targets)
@@ -65,6 +64,47 @@ def adapted_stage(
     notes.append(f"separator: {done} steps on {len(targets)} recordings of the machine, {len(background)} of the hall")
     # Models keep weights in half precision: what is calibrated must be what is restored.
     return MaskStage.restore(MaskStage(trained, statistics).state()), tuple(notes)
+
+
+def enhanced_stage(
+    stage: MaskStage,
+    recordings: SiteRecordings,
+    *,
+    minutes: float = MINUTES / 2,
+    steps: int = ENHANCED_STEPS,
+    seed: int = 0,
+    clock_s: Callable[[], float] = time.monotonic,
+    progress: Callable[[int, float], None] | None = None,
+) -> tuple[EnhancedStage, tuple[str, ...]]:
+    """Ex-Diff for this site, led by its separator, and notes on how it was made.
+
+    Starts from the shipped network. Raises WorkFailed where that is missing or goes with another extractor.
+    """
+    from sds_engine.separation.adapt import Budget, SiteSound
+    from sds_engine.separation.base import Query
+    from sds_engine.separation.exdiff.adapt import adapt_exdiff
+    from sds_engine.separation.exdiff.separator import asked_with, load_exdiff
+    from sds_engine.separation.extractor import WeightsError
+
+    try:
+        start, _ = load_exdiff()
+    except WeightsError as error:
+        raise WorkFailed(f'the stage "enhanced" has no network to start from: {error}') from error
+    targets, background = _sounds(recordings, seed)
+    query, budget = Query(targets), Budget(steps, 60.0 * minutes, clock_s)
+    site = SiteSound(targets, background)
+    trained, done = adapt_exdiff(start, stage.net, site, query, budget=budget, seed=seed, progress=progress)
+    made = EnhancedStage(stage, trained, asked_with(query, 1).power[0].clone())
+    note = f"Ex-Diff: {done} steps on the separator's recordings; {made.trust:g} of what it learned counts"
+    return EnhancedStage.restore(made.state()), (note,)
+
+
+def _sounds(recordings: SiteRecordings, seed: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Targets and background, invented where none was recorded. Raises ValueError for no targets."""
+    targets = tuple(recordings.clean) or tuple(recordings.healthy)
+    if not targets:
+        raise ValueError("no recordings of the machine: give clean ones, or healthy ones as they are")
+    return targets, tuple(recordings.background) or _invented(targets, seed)
 
 
 def _start(seed: int) -> tuple[MaskNet, str]:

@@ -17,9 +17,9 @@ since what it gets wrong depends on the background.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 RATE = 16_000  # what mask networks hear
 _FLOOR_DB = -100.0
 _LEAST_SHARE = 1e-4  # 40 dB down is as good as gone
-_BATCH = 32  # contexts at a time: more leave the cache
+BATCH = 32  # contexts at a time: more leave the cache
 TRUST = 0.05  # of what a network learned, added to the enrolment's answer: 0 to 0.2 are as good, 1 loses most of it all
 LEAN = 0.01  # of a believed cell's weight, towards the usual level; 0.003 to 0.03 are as good, 0.1 hides faults
 
@@ -49,6 +49,10 @@ class Stage(Protocol):
     def __call__(self, evidence: Evidence) -> Mapping[str, Evidence]:
         """The paths of contexts [batch], each row for itself; `evidence` is not changed."""
 
+    @property
+    def needs_fine(self) -> bool:
+        """Whether it needs `Evidence.fine`."""
+
     def learned(self, healthy: Evidence) -> Stage:
         """The same stage, knowing how one microphone's healthy contexts usually sound."""
 
@@ -57,6 +61,7 @@ class Identity:
     """No separation: the separated path is the raw one, and nothing is left behind."""
 
     name = "raw"
+    needs_fine = False
 
     def __call__(self, evidence: Evidence) -> Mapping[str, Evidence]:
         """Raw three times, the residual silent and not believed."""
@@ -65,6 +70,37 @@ class Identity:
     def learned(self, healthy: Evidence) -> Identity:  # noqa: ARG002  # the interface's
         """Itself: it has nothing to learn."""
         return self
+
+
+@dataclass(frozen=True)
+class Shares:
+    """The machine's share of each cell's power [batch, mel, frame] in 0..1, and how much of the machine is known there.
+
+    Without a posterior the share itself is what is known.
+    """
+
+    share: Tensor
+    known: Tensor
+
+    def rows(self, index: Sequence[int]) -> Shares:
+        """The rows with these numbers."""
+        return Shares(self.share[index], self.known[index])
+
+
+class Separator(Stage, Protocol):
+    """A stage that can be kept in a model; microphones with one network share its batches."""
+
+    def learned(self, healthy: Evidence) -> Separator:
+        """As `Stage.learned`."""
+
+    def shares(self, evidence: Evidence) -> Shares:
+        """What is the machine's in contexts [batch]."""
+
+    def paths(self, evidence: Evidence, share: Tensor, known: Tensor | None = None) -> dict[str, Evidence]:
+        """The paths for shares that are known already."""
+
+    def state(self) -> Mapping[str, Tensor]:
+        """As tensors."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +114,7 @@ class MaskStage:
     statistics: Tensor
     usual: Tensor | None = None
     name: str = "separated"
+    needs_fine: ClassVar[bool] = False
 
     @torch.inference_mode()
     def share(self, log_mel: Tensor) -> Tensor:
@@ -85,8 +122,8 @@ class MaskStage:
         from sds_engine.separation.network import QueryInput
 
         found = []
-        for start in range(0, len(log_mel), _BATCH):
-            some = log_mel[start : start + _BATCH]
+        for start in range(0, len(log_mel), BATCH):
+            some = log_mel[start : start + BATCH]
             query = QueryInput.of(len(some), statistics=self.statistics).to(some.device)
             found.append(torch.sigmoid(self.net(some, query, TRUST)).float())
         return torch.cat(found) if found else torch.empty_like(log_mel)
@@ -95,21 +132,19 @@ class MaskStage:
         """Raw, separated and residual."""
         return self.paths(evidence, self.share(evidence.log_mel))
 
-    def paths(self, evidence: Evidence, share: Tensor) -> dict[str, Evidence]:
+    def shares(self, evidence: Evidence) -> Shares:
+        """Its shares, of which as much is known."""
+        share = self.share(evidence.log_mel)
+        return Shares(share, share)
+
+    def paths(self, evidence: Evidence, share: Tensor, known: Tensor | None = None) -> dict[str, Evidence]:
         """The same for shares that are known already: microphones with one network share its batches."""
-        return paths_of(evidence, share, self.usual)
+        return paths_of(evidence, share, self.usual, known)
 
     @torch.inference_mode()
     def learned(self, healthy: Evidence) -> MaskStage:
-        """The same network with the usual levels of these healthy contexts, each cell by its confidence."""
-        total, weight = torch.zeros(2, healthy.log_mel.shape[1])
-        weight += 1e-6
-        for start in range(0, len(healthy), _BATCH):
-            some = healthy.rows(range(start, min(start + _BATCH, len(healthy))))
-            part = _part(some, self.share(some.log_mel))
-            total = total + (part.confidence * part.log_mel).sum((0, 2))
-            weight = weight + part.confidence.sum((0, 2))
-        return replace(self, usual=(total / weight).clone())
+        """The same network with the usual levels of these healthy contexts."""
+        return replace(self, usual=usual_of(self, healthy))
 
     def state(self) -> dict[str, Tensor]:
         """As tensors: the net's under `net.`, `statistics`, `usual`, and `size` (channels, query, patch, dilations)."""
@@ -138,13 +173,29 @@ class MaskStage:
             ) from error
 
 
-def paths_of(evidence: Evidence, share: Tensor, usual: Tensor | None = None) -> dict[str, Evidence]:
+def usual_of(stage: Separator, healthy: Evidence) -> Tensor:
+    """The level in dB that each band [mel] has in healthy contexts, each cell by its confidence."""
+    total, weight = torch.zeros(2, healthy.log_mel.shape[1])
+    weight += 1e-6
+    for start in range(0, len(healthy), BATCH):
+        some = healthy.rows(range(start, min(start + BATCH, len(healthy))))
+        found = stage.shares(some)
+        part = _part(some, found.share, found.known)
+        total = total + (part.confidence * part.log_mel).sum((0, 2))
+        weight = weight + part.confidence.sum((0, 2))
+    level: Tensor = (total / weight).clone()
+    return level
+
+
+def paths_of(
+    evidence: Evidence, share: Tensor, usual: Tensor | None = None, known: Tensor | None = None
+) -> dict[str, Evidence]:
     """Raw, separated and residual evidence, for the machine's share of each cell's power [batch, mel, frame] in 0..1.
 
-    The confidence is the squared share: what is mostly the machine's is believed (`detectors.statistics`). With
-    `usual` [mel] in dB the separated path leans towards it where little is believed.
+    The confidence is the squared share: what is mostly the machine's is believed (`detectors.statistics`); or `known`
+    squared, of the same shape. With `usual` [mel] in dB the separated path leans towards it where little is believed.
     """
-    separated = _part(evidence, share)
+    separated = _part(evidence, share, known)
     if usual is not None:
         separated = _leaning(separated, usual)
     return {"raw": evidence, "separated": separated, "residual": _part(evidence, 1.0 - share)}
@@ -156,9 +207,10 @@ def _leaning(part: Evidence, usual: Tensor) -> Evidence:
     return Evidence(log_mel, weight.clamp_max(1.0), part.level_dbfs, part.waveform)
 
 
-def _part(evidence: Evidence, share: Tensor) -> Evidence:
+def _part(evidence: Evidence, share: Tensor, known: Tensor | None = None) -> Evidence:
     log_mel = (evidence.log_mel + 10.0 * share.clamp_min(_LEAST_SHARE).log10()).clamp_min(_FLOOR_DB)
     mel_power = (10.0 ** (evidence.log_mel / 10.0)).sum(1)  # [batch, frame]
     kept = (share * 10.0 ** (evidence.log_mel / 10.0)).sum(1) / mel_power.clamp_min(FLOOR)
     level = evidence.level_dbfs + 10.0 * kept.clamp_min(_LEAST_SHARE).log10()
-    return Evidence(log_mel, evidence.confidence * share.square(), level.clamp_min(_FLOOR_DB), evidence.waveform)
+    confidence = evidence.confidence * (share if known is None else known).square()
+    return Evidence(log_mel, confidence, level.clamp_min(_FLOOR_DB), evidence.waveform)

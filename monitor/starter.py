@@ -29,7 +29,8 @@ check_hostname = true, mechanism = "SCRAM-SHA-512", username = "ear", \
 password = "", password_file = "kafka-password" }
 
 [chain]
-stages = ["raw"]                # ["raw"] | ["raw", "separated"]: also score what a separator makes of the sound
+stages = ["raw"]                # ["raw", "separated"]: also score what a separator makes of the sound
+                                # ["raw", "separated", "enhanced"]: and what diffusion (Ex-Diff) makes of that
 # adapt_minutes = 8             # with "separated": how long train adapts the separator; 0: the enrolment alone
 # cascade = true                # separate only windows that are odd already, and some others in turn
 # cascade_above = 1.0           # odd already: raw score from here on

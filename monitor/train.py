@@ -27,8 +27,8 @@ from monitor.baselines import read_baselines
 from monitor.console import progress, say
 from monitor.errors import WorkFailed
 from monitor.settings import Line, Machine
-from monitor.site_sound import SiteRecordings, adapted_stage, usable_rate
-from monitor.stages import MaskStage
+from monitor.site_sound import SiteRecordings, adapted_stage, enhanced_stage, usable_rate
+from monitor.stages import Separator
 from monitor.train_faults import Faults, exposed_name, levels_of, training_faults
 from sds_engine.physics.bearings import Bearing
 from streams import soundfiles
@@ -145,7 +145,7 @@ def _fit(
     machine: Machine,
     detector: str,
     seed: int,
-    separation: MaskStage | None = None,
+    separation: Separator | None = None,
     faults: Sequence[FaultSound] = (),
 ) -> Model:
     try:
@@ -165,7 +165,7 @@ def _fit(
 
 def separation_of(
     line: Line, machine: Machine, clips: Sequence[Clip], seed: int, *, quiet: bool
-) -> tuple[MaskStage | None, tuple[str, ...]]:
+) -> tuple[Separator | None, tuple[str, ...]]:
     """A separator adapted to the machine's `clean` and `background` folders, where the chain has that stage; notes.
 
     Raises WorkFailed at another rate than 16 kHz, and for a folder without sound.
@@ -187,7 +187,12 @@ def separation_of(
         raise WorkFailed(f"machine {machine.id}: {error}") from error
     say(f"{machine.id}: adapting the separator, {line.chain.adapt_minutes:g} min at most", quiet=quiet)
     recordings = SiteRecordings(clean, background, [clip.samples for clip in clips])
-    return adapted_stage(recordings, minutes=line.chain.adapt_minutes, seed=seed)
+    if "enhanced" not in line.chain.stages:
+        return adapted_stage(recordings, minutes=line.chain.adapt_minutes, seed=seed)
+    minutes = line.chain.adapt_minutes / 2
+    mask, notes = adapted_stage(recordings, minutes=minutes, seed=seed)
+    stage, more = enhanced_stage(mask, recordings, minutes=minutes, seed=seed)
+    return stage, (*notes, *more)
 
 
 def kinematics_of(machine: Machine) -> Kinematics:
