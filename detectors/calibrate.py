@@ -11,8 +11,8 @@ What lies beyond every healthy statistic is extrapolated, and says so, by the ta
 - else the predictive tail of an exponential law whose scale k recordings guess: (1 + y / (k m))^-k with their mean m.
   It is a generalised Pareto tail of shape 1 / k: the fewer recordings, the more cautious.
 
-Where the kinds of surroundings are known that healthy sound was heard in (`detectors.surroundings`), rare ones weigh
-more than their share: later sound may be another mix.
+Where the kinds of surroundings are known that healthy sound was heard in (`detectors.surroundings`), part of the weight
+goes to what kinds may do that were rare or not there: later sound may be another mix.
 
 The tail continues at 1 / (n + 1) from the oddest healthy statistic: no jump up, and never less odd further out.
 """
@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from detectors.statistics import require
-from detectors.surroundings import evened
+from detectors.surroundings import Doubted, doubted
 
 TAIL_SHARE = 0.2  # of the healthy weight lies above the tail's threshold
 ENOUGH = 30  # recordings in the tail that a shape can be fitted from
@@ -109,15 +109,19 @@ def calibrate(statistic: Tensor, groups: Tensor, kinds: Tensor | None = None) ->
     if len(statistic) == 0 or statistic.shape != groups.shape or not bool(torch.isfinite(statistic).all()):
         raise ValueError(f"{len(statistic)} healthy statistics: give at least one, all finite, each with its recording")
     _, number, sizes = torch.unique(groups, return_inverse=True, return_counts=True)
-    healthy, order = statistic.double().sort()
     weight = (1.0 / sizes.double())[number]
-    weight = (weight if kinds is None else evened(weight, kinds))[order]
+    given = Doubted(statistic.double(), weight, torch.arange(len(weight), device=weight.device))
+    if kinds is not None:
+        given = doubted(given.statistic, weight, kinds)
+    healthy, order = given.statistic.sort()
+    weight, number = given.weight[order], number[given.place[order]]
     at_least = weight.flip(0).cumsum(0).flip(0)
     recordings = len(sizes)
     above = at_least > TAIL_SHARE * recordings
     threshold = float(healthy[above][-1]) if bool(above.any()) else float(healthy[0])
     tail = healthy > threshold
-    scale, shape = _fit_tail(healthy[tail] - threshold, weight[tail], len(number[order][tail].unique()))
+    reach = torch.unique(number[tail & (order < len(statistic))])  # recordings that reach there without a doubt
+    scale, shape = _fit_tail(healthy[tail] - threshold, weight[tail], len(reach))
     if not math.isfinite(scale) or scale <= 0.0:
         spread = float(healthy[-1] - healthy[0])
         scale = spread if spread > 0 else max(1e-6, 1e-3 * abs(float(healthy[-1])))

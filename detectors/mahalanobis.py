@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from detectors.base import CONTEXT_S, Evidence
-from detectors.folds import groups_of, out_of_fold
+from detectors.folds import groups_of
+from detectors.many_folds import out_of_many
 from detectors.statistics import band_quiet, band_statistics, require, standardise
 
 
@@ -38,27 +39,34 @@ class Mahalanobis:
 
     def fit(self, healthy: Evidence, groups: Tensor | None = None) -> Self:
         """Mean and shrunk covariance. Raises ValueError for fewer than two contexts."""
+        self.learn(self.statistic(healthy), groups_of(healthy, groups))
+        return self
+
+    def learn(self, values: Tensor, _groups: Tensor, /) -> None:
+        """`fit` from statistics [batch, feature]; the recordings do not matter."""
         from sklearn.covariance import LedoitWolf
 
-        groups_of(healthy, groups)
-        if len(healthy) < 2:
-            raise ValueError(f"{len(healthy)} healthy contexts are too few for a covariance: give two or more")
-        self._mean, scale, values = standardise(self.statistic(healthy))
+        if len(values) < 2:
+            raise ValueError(f"{len(values)} healthy contexts are too few for a covariance: give two or more")
+        self._mean, scale, values = standardise(values)
         covariance = torch.from_numpy(LedoitWolf().fit(values.numpy()).covariance_)
         # Identical recordings have no variance at all and would make the matrix singular.
         covariance = covariance + 1e-6 * torch.eye(len(covariance), dtype=torch.float64)
         self._whiten = torch.linalg.cholesky(torch.linalg.inv(covariance)) / scale[:, None]
-        return self
 
     def cross_fit(self, healthy: Evidence, groups: Tensor | None = None) -> Tensor:
         """`fit`, and the out-of-fold distance [batch] of every healthy context."""
-        statistic = out_of_fold(type(self), healthy, groups)
-        self.fit(healthy, groups)
-        return statistic
+        values, groups = self.statistic(healthy), groups_of(healthy, groups)
+        self.learn(values, groups)
+        return out_of_many(type(self), values, groups)
 
     def score(self, evidence: Evidence) -> Tensor:
         """The distance [batch]."""
-        white = (self.statistic(evidence) - self._mean) @ self._whiten  # [batch, feature]
+        return self.judge(self.statistic(evidence))
+
+    def judge(self, values: Tensor) -> Tensor:
+        """The distance [batch] of statistics [batch, feature]."""
+        white = (values - self._mean) @ self._whiten  # [batch, feature]
         return white.square().sum(1).sqrt()
 
     def state(self) -> Mapping[str, Tensor]:

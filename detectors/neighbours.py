@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from detectors.base import CONTEXT_S, Evidence
-from detectors.folds import groups_of, out_of_fold
+from detectors.folds import groups_of
+from detectors.many_folds import out_of_many
 from detectors.statistics import band_floors, band_quiet, band_statistics, require, standardise
 
 NEIGHBOURS = 5  # whose mean distance is the radius around a healthy context
@@ -41,27 +42,34 @@ class Neighbours:
 
     def fit(self, healthy: Evidence, groups: Tensor | None = None) -> Self:
         """Keep the healthy contexts; radii are to contexts of other recordings. ValueError for fewer than two."""
-        groups = groups_of(healthy, groups)
-        if int(groups.max()) < 1:
+        self.learn(self.statistic(healthy), groups_of(healthy, groups))
+        return self
+
+    def learn(self, values: Tensor, groups: Tensor, /) -> None:
+        """`fit` from statistics [batch, feature]."""
+        if not len(groups) or int(groups.max()) == int(groups.min()):
             raise ValueError("healthy sound comes from fewer than two recordings: give at least two")
-        self._mean, self._unit, self._known = standardise(self.statistic(healthy))
+        self._mean, self._unit, self._known = standardise(values)
         apart = torch.cdist(self._known, self._known)  # [healthy, healthy]
         apart[groups[:, None] == groups[None, :]] = torch.inf
         nearest = apart.topk(min(NEIGHBOURS, len(groups) - 1), largest=False).values
         nearest = torch.where(nearest.isinf(), nearest[:, :1], nearest)  # fewer strangers than NEIGHBOURS
         self._scale = nearest.mean(1).clamp_min(_LEAST_RADIUS) ** _POWER
-        return self
 
     def cross_fit(self, healthy: Evidence, groups: Tensor | None = None) -> Tensor:
         """`fit`, and the out-of-fold statistic [batch] of every healthy context."""
-        statistic = out_of_fold(type(self), healthy, groups)
-        self.fit(healthy, groups)
-        return statistic
+        values, groups = self.statistic(healthy), groups_of(healthy, groups)
+        self.learn(values, groups)
+        return out_of_many(type(self), values, groups)
 
     def score(self, evidence: Evidence) -> Tensor:
         """The smallest normalised distance [batch]."""
+        return self.judge(self.statistic(evidence))
+
+    def judge(self, values: Tensor) -> Tensor:
+        """The smallest normalised distance [batch] of statistics [batch, feature]."""
         # Not by matrix product: that loses digits near 0, and a recording must be at distance 0 from itself.
-        values = (self.statistic(evidence) - self._mean) / self._unit
+        values = (values - self._mean) / self._unit
         distance = torch.cdist(values, self._known, compute_mode="donot_use_mm_for_euclid_dist")
         return (distance / self._scale).amin(1)
 

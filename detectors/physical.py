@@ -16,8 +16,9 @@ from torch import Tensor
 
 from detectors.base import CONTEXT_S, Evidence
 from detectors.envelope import HARMONICS, HIGHEST_HZ, LOWEST_HZ, line_at, over_surroundings
-from detectors.folds import groups_of, out_of_fold
+from detectors.folds import groups_of
 from detectors.kinematics import Kinematics
+from detectors.many_folds import out_of_many
 from detectors.statistics import band_statistics, require, robust_spread, upper_spread
 from detectors.waveform import Waveform
 
@@ -45,24 +46,30 @@ class Physical:
 
     def fit(self, healthy: Evidence, groups: Tensor | None = None) -> Self:
         """Median and spread of every feature. Raises ValueError for no contexts or none with a waveform."""
-        groups_of(healthy, groups)
         if not len(healthy):
             raise ValueError("0 healthy contexts, at least 1 is needed")
-        values = self.features(healthy)
+        self.learn(self.features(healthy), groups_of(healthy, groups))
+        return self
+
+    def learn(self, values: Tensor, _groups: Tensor, /) -> None:
+        """`fit` from features [batch, feature]; the recordings do not matter."""
         self._centre, middle = robust_spread(values, least=_LEAST)
         outer = torch.maximum(upper_spread(values, self._centre), upper_spread(-values, -self._centre))
         self._spread = torch.maximum(middle, outer)  # what a tenth of healthy sound does is not odd
-        return self
 
     def cross_fit(self, healthy: Evidence, groups: Tensor | None = None) -> Tensor:
         """`fit`, and the out-of-fold statistic [batch] of every healthy context."""
-        statistic = out_of_fold(lambda: type(self)(self.kinematics), healthy, groups)
-        self.fit(healthy, groups)
-        return statistic
+        values, groups = self.features(healthy), groups_of(healthy, groups)
+        self.learn(values, groups)
+        return out_of_many(type(self), values, groups)
 
     def score(self, evidence: Evidence) -> Tensor:
         """The mean of the tamed z-scores [batch] by their fourth powers."""
-        z = (self.features(evidence) - self._centre) / self._spread
+        return self.judge(self.features(evidence))
+
+    def judge(self, values: Tensor) -> Tensor:
+        """The statistic [batch] of features [batch, feature]."""
+        z = (values - self._centre) / self._spread
         return z.asinh().pow(4).mean(1).pow(0.25)
 
     def features(self, evidence: Evidence) -> Tensor:

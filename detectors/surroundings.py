@@ -3,12 +3,14 @@
 Healthy sound is a mix: the machine beside a busy neighbour, in rain, at another speed. What comes later is another mix,
 and then two things go wrong that one can see coming in healthy sound alone. A member of a fusion whose score follows
 the surroundings hears them and not the machine (`share_within`). And a threshold that holds for the mix of training
-is passed too often where a kind that was rare there becomes frequent (`evened`).
+is passed too often where a kind becomes frequent that was rare there, or was not there at all (`doubted`).
 """
 
 from __future__ import annotations
 
+import math
 import warnings
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,7 +20,8 @@ from detectors.statistics import band_statistics, standardise
 
 KINDS = 6  # at most; 4 to 8 do about as well on development evidence
 PER_KIND = 16  # contexts on average that a kind must have to be told apart
-UNKNOWN = 24.0  # recordings' worth of doubt about the mix, spread evenly over the kinds
+SETTLED = 100  # recordings from which on the mix of training counts as that of later
+_STEPS = 19  # quantiles that stand for Student's t
 _AXES = 8
 
 
@@ -51,14 +54,61 @@ def share_within(statistics: Tensor, kinds: Tensor) -> Tensor:
     return ((statistics - mean).square().sum(1) / total.clamp_min(1e-12)).clamp(0.0, 1.0).where(total > 0, 1.0)
 
 
-def evened(weight: Tensor, kinds: Tensor) -> Tensor:
-    """Weights [value] with the kinds' shares drawn towards an even mix, and the same sum.
+class Doubted(NamedTuple):
+    """Calibration values under doubt [value], their weights [value], and the place that each comes from [value]."""
 
-    As if each kind had been heard in a few more recordings, UNKNOWN in all, as odd as those at hand: the mean of the
-    mix under a symmetric Dirichlet prior. Weighing calibration values by how often their like will come is what
-    conformal prediction does under a shift (Tibshirani et al., NeurIPS 2019). Many recordings outvote the prior.
+    statistic: Tensor
+    weight: Tensor
+    place: Tensor
+
+
+def doubted(statistic: Tensor, weight: Tensor, kinds: Tensor) -> Doubted:
+    """Healthy statistics [value] with weights that sum to the number of recordings, and what later mixes may add.
+
+    A share of later sound, 1 - recordings / SETTLED, is taken for another mix: all kinds alike often, and each of them
+    as one of its sort that training had not would be. What that does is told by how much the kinds at hand
+    differ: shifted by the predictive law of a random effect, Student's t with one degree of freedom less than there are
+    kinds, times sqrt(1 + 1 / kinds) and the deviation between kinds (`between_kinds`). Where the statistic does not
+    follow the surroundings nothing is shifted. Weighing calibration values by how often their like will come is what
+    conformal prediction does under a shift (Tibshirani et al., NeurIPS 2019).
     """
     number = torch.unique(kinds, return_inverse=True)[1]
-    mass = torch.zeros(int(number.max()) + 1, dtype=weight.dtype, device=weight.device).index_add_(0, number, weight)
-    more = weight * (1.0 + UNKNOWN / len(mass) / mass[number])
-    return more * (weight.sum() / more.sum())
+    place = torch.arange(len(statistic), device=statistic.device)
+    count = int(number.max()) + 1
+    total = float(weight.sum())
+    share = 1.0 - total / SETTLED
+    if count < 2 or share <= 0.0:
+        return Doubted(statistic, weight, place)
+    mass = torch.zeros(count, dtype=weight.dtype, device=weight.device).index_add_(0, number, weight)
+    even = weight / mass[number] * (total / count)
+    middle = (torch.arange(_STEPS, dtype=torch.float64) + 0.5) / _STEPS
+    reach = math.sqrt(1.0 + 1.0 / count) * between_kinds(statistic, number)
+    shift = reach * _student(count - 1, middle).to(statistic)  # [step]
+    return Doubted(
+        torch.cat([statistic, (statistic + shift[:, None]).flatten()]),
+        torch.cat([weight * (1.0 - share), (even * share / _STEPS).repeat(_STEPS)]),
+        place.repeat(1 + _STEPS),
+    )
+
+
+def between_kinds(statistic: Tensor, number: Tensor) -> float:
+    """The deviation between kinds of a statistic [value] in kinds 0, 1, ... [value], net of what chance makes of means.
+
+    The moment estimate of one-way random effects (Searle, Casella and McCulloch, "Variance Components", 1992, 3.6).
+    """
+    size = torch.bincount(number).to(statistic)
+    kinds, values = len(size), len(statistic)
+    if kinds < 2 or values <= kinds:
+        return 0.0
+    mean = torch.zeros_like(size).index_add_(0, number, statistic) / size
+    within = (statistic - mean[number]).square().sum() / (values - kinds)
+    between = (size * (mean - statistic.mean()).square()).sum() / (kinds - 1)
+    usual = (values - size.square().sum() / values) / (kinds - 1)
+    return math.sqrt(max(0.0, float((between - within) / usual)))
+
+
+def _student(freedom: int, share: Tensor) -> Tensor:
+    """Quantiles of Student's t."""
+    from scipy.special import stdtrit
+
+    return torch.from_numpy(stdtrit(freedom, share.numpy()))
