@@ -363,7 +363,7 @@ def _print_json(value: Any) -> None:  # noqa: ANN401 - whatever a command has to
 
 # Errors that a user can cure. Looked up among loaded modules: what was never imported was never raised.
 EXPECTED = (
-    ("monitor.settings", "SettingsError"),
+    ("monitor.errors", "SettingsError"),
     ("monitor.manifest", "ManifestError"),
     ("monitor.errors", "WorkFailed"),
     ("streams.broker", "BrokerError"),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
 from monitor.errors import SettingsError
+from monitor.roi.currencies import check_currency
 from monitor.settings_web import Part
 
 Amount = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
@@ -29,7 +31,7 @@ class Costs(Part):
     `years` is the horizon, `discount_rate` is a year, `uncertainty` is how far each assumption may be off (0.3: 30%).
     """
 
-    currency: str = Field(pattern=r"^[A-Z]{3}$")
+    currency: Annotated[str, AfterValidator(check_currency)]
     planned_repair: Amount
     unplanned_failure: Amount
     inspection: Amount
@@ -52,8 +54,9 @@ class Costs(Part):
             raise ValueError(f"every cost is 0 ({', '.join(AMOUNTS)}), so there is nothing to weigh: fill them in")
         if self.planned_repair > self.unplanned_failure:
             raise ValueError(
-                f"planned_repair = {self.planned_repair:g} is above unplanned_failure = {self.unplanned_failure:g}: "
-                "then no warning can save money; are they swapped, or is the stop of the line missing?"
+                f"planned_repair = {self.planned_repair:,.10g} is above unplanned_failure = "
+                f"{self.unplanned_failure:,.10g}: then no warning can save money; are they swapped, or is the stop of "
+                "the line missing?"
             )
         return self
 
@@ -69,7 +72,11 @@ def read_settings(path: Path, kind: type[Settings], remedy: str) -> Settings:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise SettingsError(f"{path}: no such file; {remedy}") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(
+            f"{path}: {error}; write KEY = VALUE, numbers without commas or units (1500000), texts in quotes; {remedy}"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: {error}; {remedy}") from error
     try:
         return kind.model_validate(raw)
@@ -85,21 +92,41 @@ def _known_keys(kind: type[BaseModel], path: Sequence[int | str]) -> list[str]:
     return list(kind.model_fields)
 
 
+_BOUNDS = {
+    "greater_than_equal": ("ge", "allowed is {} or more"),
+    "greater_than": ("gt", "allowed is above {}"),
+    "less_than_equal": ("le", "allowed is at most {}"),
+    "less_than": ("lt", "allowed is below {}"),
+}
+
+
+def _bound(kind: str, context: Mapping[str, Any], given: object) -> str:
+    """What is allowed of a number; a percentage where a share is wanted is told so."""
+    name, words = _BOUNDS[kind]
+    limit = context[name]
+    told = words.format(f"{limit:g}")
+    if limit == 1 and name in ("le", "lt") and isinstance(given, int | float) and 2 <= given <= 100:
+        told += f": a share of 1, {given / 100:g} for {given:g}%"
+    return told
+
+
 def _in_words(error: ValidationError, kind: type[BaseModel]) -> str:
     lines = []
     for item in error.errors():
         key = ".".join(str(part) for part in item["loc"])
         if item["type"] == "extra_forbidden":
-            allowed = ", ".join(_known_keys(kind, item["loc"][:-1]))
-            lines.append(
-                f"{key} = {item['input']!r}: no such key; correct its spelling or remove it (known: {allowed})"
-            )
+            known = _known_keys(kind, item["loc"][:-1])
+            meant = get_close_matches(str(item["loc"][-1]), known, 1)
+            cure = f"did you mean {meant[0]}?" if meant else "correct its spelling or remove it"
+            lines.append(f"{key} = {item['input']!r}: no such key; {cure} (known: {', '.join(known)})")
         elif item["type"] == "missing":
             lines.append(f"{key}: missing; add it")
         elif item["type"] == "greater_than_equal" and item["input"] and key in AMOUNTS:
             lines.append(
                 f"{key} = {item['input']!r}: a cost cannot be negative; write what is paid as a number above 0"
             )
+        elif item["type"] in _BOUNDS:
+            lines.append(f"{key} = {item['input']!r}: {_bound(item['type'], item.get('ctx', {}), item['input'])}")
         elif not key:
             lines.append(item["msg"].removeprefix("Value error, "))
         else:

@@ -55,6 +55,16 @@ def test_failed_work_is_one_clear_line(tmp_path: Path) -> None:
     assert "factory-ear init" in done.stderr
 
 
+@pytest.mark.parametrize("text", ["currency = 'YEN'", "inspection = 15,000"])
+def test_costs_that_cannot_be_used_are_one_clear_line(tmp_path: Path, text: str) -> None:
+    """Nothing of the settings was loaded yet; still no traceback."""
+    (tmp_path / "costs.toml").write_text(text, encoding="utf-8")
+    done = factory_ear("roi", tmp_path / "trial.csv", "--costs", tmp_path / "costs.toml", "--out", tmp_path / "out")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_init_makes_a_line_that_train_understands(tmp_path: Path) -> None:
     """init writes its files once, and refuses to overwrite them; train then asks for recordings."""
     assert factory_ear("init", tmp_path).returncode == 0

@@ -44,9 +44,13 @@ def test_every_key_stands_in_the_starter(key: str) -> None:
     ("key", "value", "words"),
     [
         ("inspection", "-5", "inspection = -5: a cost cannot be negative"),
-        ("planned_repair", "9000000", "above unplanned_failure = 1.5e+06: then no warning can save money"),
-        ("share_acted_on", "1.5", "share_acted_on = 1.5: Input should be less than or equal to 1"),
-        ("currency", '"yen"', "currency = 'yen'"),
+        ("planned_repair", "9000000", "above unplanned_failure = 1,500,000: then no warning can save money"),
+        ("share_acted_on", "1.5", "share_acted_on = 1.5: allowed is at most 1"),
+        ("share_acted_on", "80", "allowed is at most 1: a share of 1, 0.8 for 80%"),
+        ("discount_rate", "5", "a share of 1, 0.05 for 5%"),
+        ("currency", '"yen"', "currency = 'yen': no currency of ISO 4217 that is in use; write JPY"),
+        ("currency", '"usd"', "write USD"),
+        ("currency", '"XYZ"', "write one such as JPY, USD or EUR"),
         ("failures_per_machine_year", "-1", "failures_per_machine_year = -1"),
         ("investment", "nan", "investment = nan"),
         ("years", "0", "years = 0"),
@@ -61,7 +65,9 @@ def test_impossible_values_are_named(tmp_path: Path, key: str, value: str, words
 
 def test_unknown_and_missing_keys_are_errors(tmp_path: Path) -> None:
     """A key that is misspelt is told with the known ones; one that is missing is told too."""
-    with pytest.raises(SettingsError, match=r"inspektion = 3: no such key.*known: currency, planned_repair"):
+    with pytest.raises(
+        SettingsError, match=r"inspektion = 3: no such key; did you mean inspection\?.*known: currency, planned"
+    ):
         load_costs(written(tmp_path, COSTS + "inspektion = 3\n"))
     with pytest.raises(SettingsError, match="inspection: missing; add it"):
         load_costs(written(tmp_path, re.sub(r"^inspection.*\n", "", COSTS, flags=re.MULTILINE)))
@@ -83,3 +89,5 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         load_costs(tmp_path / "costs.toml")
     with pytest.raises(SettingsError, match="factory-ear init"):
         load_costs(written(tmp_path, "currency = JPY"))
+    with pytest.raises(SettingsError, match="numbers without commas"):
+        load_costs(written(tmp_path, changed("inspection", "15,000")))
