@@ -33,6 +33,13 @@ def separate(
     nfe: Annotated[
         int | None, typer.Option("--nfe", min=1, help="Evaluations of ex-diff's network: 1, 2, 4, 30.", metavar="N")
     ] = None,
+    other: Annotated[
+        list[str] | None, typer.Option("--other", help="With sds: what else is heard (repeat it).", metavar="PROMPT")
+    ] = None,
+    iterations: Annotated[
+        int | None, typer.Option("--iterations", min=1, help="With sds: steps of its optimisation.", metavar="N")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="With sds: of its noise.")] = 0,
     unmasked: Annotated[
         bool, typer.Option("--unmasked", help="With ex-diff: write its own answer too, before it became a mask.")
     ] = False,
@@ -40,6 +47,8 @@ def separate(
     as_json: Json = False,
 ) -> None:
     """Pull one sound out of a recording: what was asked for, and the rest; they add up to the recording."""
+    if not prompt and method == "sds":
+        raise typer.BadParameter("sds separates by words alone: say what to pull out", param_hint="--prompt")
     if not prompt and not enrol and method in ("fast", "sds", "ex-diff"):
         raise typer.BadParameter("say what to pull out: --prompt, --enrol, or both", param_hint="--prompt")
     from monitor.separate import separate_file
@@ -52,6 +61,9 @@ def separate(
         background=background or (),
         method=method,
         nfe=nfe,
+        others=other or (),
+        iterations=iterations,
+        seed=seed,
         unmasked=unmasked,
         channel=channel,
         quiet=as_json,

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from monitor.console import say
+from monitor.console import progress, say
 from monitor.errors import WorkFailed
 from sds_engine.separation.base import Enhancer, Query, QueryError, Separator
+from sds_engine.separation.by_sds import BySds
 from sds_engine.separation.extractor import WeightsError
 from sds_engine.separation.grid import RATE, Separated
-from sds_engine.separation.lineup import MethodError, separator_named
+from sds_engine.separation.lineup import SDS, MethodError, sds, separator_named
 from streams.soundfiles import read_clip, write_wav
 
 FAST = "extractor"
@@ -32,6 +34,9 @@ def separate_file(
     background: Sequence[Path] = (),
     method: str = "fast",
     nfe: int | None = None,
+    others: Sequence[str] = (),
+    iterations: int | None = None,
+    seed: int = 0,
     unmasked: bool = False,
     channel: int = 0,
     quiet: bool = False,
@@ -39,10 +44,11 @@ def separate_file(
     """Write `NAME-target.wav`, `NAME-residual.wav` and `NAME-separated.json` into `out`; returns what the last says.
 
     16 kHz, mono. Target and residual add up to `scale` times the mixture, 16-bit rounding apart. `nfe` and `unmasked`
-    are for Ex-Diff: how many evaluations, and whether to write its own answer too, as `NAME-unmasked.wav`. Raises
-    WorkFailed for a method that is not there and for a query that says too little.
+    are for Ex-Diff: how many evaluations, and whether to write its own answer too, as `NAME-unmasked.wav`; `others`
+    (prompts of what else is heard), `iterations` and `seed` are for sds. Raises WorkFailed for a method that is not
+    there and for a query that says too little.
     """
-    separator = _separator(method, nfe)
+    separator = _separator(method, nfe, others, iterations, seed)
     if unmasked and not isinstance(separator, Enhancer):
         raise WorkFailed(f"--unmasked: method {separator.name} has no answer but the mask's; it goes with ex-diff")
     mix = torch.from_numpy(read_clip(source, rate=RATE, channel=channel))
@@ -52,7 +58,8 @@ def separate_file(
         _embedded(prompt) if prompt else None,
     )
     try:
-        found = in_pieces(separator, mix, query)
+        with _watched(separator, len(mix), quiet=quiet):
+            found = in_pieces(separator, mix, query)
         own = in_pieces(_Unmasked(separator), mix, query) if isinstance(separator, Enhancer) and unmasked else None
     except QueryError as error:
         raise WorkFailed(str(error)) from error
@@ -70,6 +77,7 @@ def separate_file(
         "source": str(source),
         "method": separator.name,
         "nfe": separator.nfe,
+        **({"others": list(others), "seed": seed} if method == SDS else {}),
         "prompt": prompt,
         "enrolment": [str(path) for path in enrol],
         "seconds": len(mix) / RATE,
@@ -94,15 +102,34 @@ class _Unmasked:
         return Separated(found.unmasked, mix - found.unmasked, found.separated.mask)
 
 
-def _separator(method: str, nfe: int | None = None) -> Separator:
-    if method == "sds":
-        raise WorkFailed(
-            "--method sds is not there yet; use fast, or evaluate-separation's wiener, nmf, spectral-gating"
-        )
+def _separator(
+    method: str, nfe: int | None = None, others: Sequence[str] = (), iterations: int | None = None, seed: int = 0
+) -> Separator:
+    if method != SDS and (others or iterations is not None):
+        raise WorkFailed(f"--other and --iterations go with --method sds, not with {method}")
     try:
+        if method == SDS and nfe is None:
+            return sds(others=others, iterations=iterations, seed=seed)
         return separator_named(FAST if method == "fast" else method, nfe=nfe)
     except (MethodError, WeightsError) as error:
         raise WorkFailed(f"--method: {error}") from error
+
+
+@contextmanager
+def _watched(separator: Separator, samples: int, *, quiet: bool) -> Iterator[None]:
+    """A progress bar for a method that takes its time."""
+    if not isinstance(separator, BySds):
+        yield
+        return
+    piece, overlap = round(PIECE_S * RATE), round(OVERLAP_S * RATE)
+    begins = range(0, samples - overlap, piece - overlap) if samples > piece else [0]
+    rounds = sum(separator.rounds(min(piece, samples - begin)) for begin in begins)
+    with progress("separate", quiet=quiet) as step:
+        steps = iter(step(range(rounds)))
+        separator.watch = lambda: next(steps, None)
+        yield
+        for _ in steps:  # silence was skipped
+            pass
 
 
 def in_pieces(separator: Separator, mix: Tensor, query: Query) -> Separated:

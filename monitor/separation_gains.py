@@ -14,9 +14,9 @@ from torch import Tensor
 from monitor import roc
 from monitor.manifest import Row
 from sds_engine.dsp import si_sdr
-from sds_engine.separation.base import Enhancer, Query, Separator
+from sds_engine.separation.base import Enhancer, Query, QueryError, Separator
 from sds_engine.separation.grid import RATE
-from sds_engine.separation.lineup import ORACLE
+from sds_engine.separation.lineup import ORACLE, SDS
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,11 +46,12 @@ class Gains:
 
 
 def run_method(method: Separator, items: Sequence[Item], change: Callable[[Item], Query] | None = None) -> Gains:
-    """Separate every item by a method, asked with the item's own query or as `change` says."""
+    """Separate every item by a method, asked with the item's own query or as `change` says; `sds` by its prompt."""
     before, after, unmasked = [], [], []
     seconds = 0.0
     for item in items:
-        query = replace(change(item) if change else item.query, reference=_oracle_only(method, item))
+        asked = change(item) if change else _in_words(item) if method.name == SDS else item.query
+        query = replace(asked, reference=_oracle_only(method, item))
         started = time.perf_counter()
         if isinstance(method, Enhancer):
             enhanced = method.enhance(item.mix[None], query)
@@ -70,6 +71,15 @@ def run_method(method: Separator, items: Sequence[Item], change: Callable[[Item]
         seconds=seconds,
         sound_s=sum(len(item.mix) for item in items) / RATE,
     )
+
+
+def _in_words(item: Item) -> Query:
+    from sds_engine.priors.text import embed
+
+    try:
+        return replace(item.query, prompt=embed([item.row.prompt])[0] if item.row.prompt else None)
+    except (ImportError, ValueError) as error:
+        raise QueryError(str(error)) from error
 
 
 def _si_sdr(target: Tensor, item: Item) -> float:

@@ -137,9 +137,29 @@ def test_separate_says_what_it_needs(manifest: Path, tmp_path: Path) -> None:
     """No query is wrong use; methods that are not there are told; so is a query that a method cannot answer."""
     source = manifest.parent / "fan/mix0.wav"
     assert CliRunner().invoke(app, ["separate", str(source), "--out", str(tmp_path)]).exit_code == 2
-    for method, text in (("sds", "not there yet"), ("mixture-diffusion", "not shipped"), ("wiener", "--enrol")):
+    for method, text in (("sds", "--prompt"), ("mixture-diffusion", "not shipped"), ("wiener", "--enrol")):
         with pytest.raises(WorkFailed, match=text):
             separate_file(source, tmp_path, method=method, quiet=True)
+    with pytest.raises(WorkFailed, match="go with --method sds"):
+        separate_file(source, tmp_path, method="wiener", others=["rain"], quiet=True)
+    alone = ["separate", str(source), "--out", str(tmp_path), "--method", "sds", "--enrol", str(source)]
+    assert CliRunner().invoke(app, alone).exit_code == 2
+
+
+def test_sds_separates_by_words(manifest: Path, tmp_path: Path) -> None:
+    """By prompt and other prompts, seeded; the parts add up; evaluate-separation asks it in the manifest's words."""
+    source, out = manifest.parent / "fan/mix0.wav", tmp_path / "words"
+    arguments = ["separate", str(source), "--method", "sds", "--out", str(out), "--json", "--prompt", "fan"]
+    arguments += ["--other", "people talking", "--other", "rain", "--iterations", "1", "--seed", "3"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout)
+    assert (said["method"], said["seed"], said["others"]) == ("sds", 3, ["people talking", "rain"])
+    mix, target, residual = (soundfile.read(path)[0] for path in (source, said["target"], said["residual"]))
+    assert np.abs(target + residual - said["scale"] * mix).max() < 3 / 32768
+    report = evaluate_separation(manifest, tmp_path / "report", methods=["sds"], limit=1, quiet=True)
+    assert report["methods"]["sds"]["files"] == 1
+    assert report["methods"]["sds"]["nfe"] > 0
 
 
 def test_long_sound_is_separated_in_pieces_without_seams() -> None:
