@@ -120,6 +120,8 @@ def _learn(manifest: Manifest, machine: str, how: Mapping[str, Any]) -> Model:
             clips.append(Clip(torch.from_numpy(read_clip(row.file, rate=RATE)), row.recording, str(row.file)))
         except SoundFileError as error:
             raise ManifestError(f"{manifest.path}, line {row.number}: {error}; replace the file") from error
+    if not clips:
+        raise ValueError("no healthy recording to learn from: add some with split = train and label = normal")
     return fit_model(clips, rate=RATE, grouped="recording" in manifest.columns, **how)
 
 

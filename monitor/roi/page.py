@@ -137,7 +137,7 @@ def _need_faults(result: Result, lang: str) -> list[str]:
         return [w["need_faults_none"].format(share=shown)]
     if not more:
         return []
-    useful = share is not None and 0 < share < 1 and "false_alarms" in result.known
+    useful = result.figures.events > 0 and share is not None and 0 < share < 1 and "false_alarms" in result.known
     lines = [w["need_faults" if useful else "need_faults_least"].format(n=more, share=shown)]
     a_year = result.known["failures"].value * max(1, len(result.figures.machines))
     if a_year > 0:

@@ -26,7 +26,7 @@ def measured_rows(result: Result, lang: str) -> list[Row]:
         rows.append((w["row_missed"], str(figures.events - figures.found), "", ""))
     else:
         rows.append((w["row_found"], w["unknown"], "", ""))
-    rows.append((w["row_listened"], w["hours_n"].format(n=rate(figures.listened_h)), "", ""))
+    rows.append((w["row_listened"], formats.hours(figures.listened_h, lang), "", ""))
     if figures.weeks > 0:
         rows += _false_rows(result, lang)
     return [*rows, *_lead_rows(result, lang)]
@@ -76,7 +76,7 @@ def machine_rows(result: Result, lang: str) -> list[Row]:
             f"{one.found} / {one.events}",
             str(one.false_alarms),
             rate(one.false_alarms / one.weeks) if one.weeks > 0 else "–",
-            w["hours_n"].format(n=rate(one.listened_h)),
+            formats.hours(one.listened_h, lang),
             w["recordings_n"].format(n=result.about.healthy.get(one.machine, 0)),
         )
         for one in result.figures.machines

@@ -81,7 +81,6 @@ TEXTS = {
     "how_bootstrap": "bootstrap over recorded faults",
     "how_assumed": "assumed (costs.toml): the trial has no times",
     "how_lead_unknown": "the trial has no times of failure",
-    "hours_n": "{n} h",
     "basis_hours": "per listened hour, times {n} hours a machine is listened to a week (costs.toml)",
     "basis_trial": "as the trial listened: every recording speaks for the time until the next one",
     "basis_recordings": "share of healthy recordings that alarmed, times {n} recordings a machine and week "

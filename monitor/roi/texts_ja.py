@@ -74,7 +74,6 @@ TEXTS = {
     "how_bootstrap": "故障単位のブートストラップ",
     "how_assumed": "仮定 (costs.toml): 試行に時刻がありません",
     "how_lead_unknown": "試行に故障時刻がありません",
-    "hours_n": "{n} 時間",
     "basis_hours": "聴取 1 時間あたりの件数 × 1 台 1 週の聴取時間 {n} 時間 (costs.toml)",
     "basis_trial": "試行と同じ聴き方の場合 (各録音は次の録音までの時間を代表)",
     "basis_recordings": "警報が出た正常録音の割合 × 1 台 1 週の録音数 {n} 件 (costs.toml)",

@@ -85,8 +85,8 @@ def _extend(
     least = max(0, LEAST_FAULTS - figures.events)
     share = break_even_found(at_values)
     faults = None if share is None else faults_needed(figures.found, figures.events, min(max(share, 0.0), 1.0))
-    if share is not None and not 0 < share < 1:
-        faults = 0  # no share found would change the answer: it is the false alarms, or nothing, that decides
+    if not figures.events or (share is not None and not 0 < share < 1):
+        faults = 0  # nobody knows the rate, or no share found would change the answer: the false alarms decide
     rate = break_even_false_alarms(at_values)
     weeks: float | None = 0.0
     if rate is not None and rate > 0:

@@ -110,3 +110,12 @@ def test_why_a_machine_was_not_judged_is_said_in_japanese() -> None:
     assert reason(text, "ja") == "学習用の正常録音が 2 件です。3 件以上必要です"
     assert reason(text, "en") == text
     assert reason("something else", "ja") == "something else"
+    assert "がありません" in reason(
+        "no healthy recording to learn from: add some with split = train and label = normal", "ja"
+    )
+
+
+def test_without_faults_no_share_is_promised() -> None:
+    """Zero anomalies: the least number of faults, not one that holds if they are found at a rate that nobody knows."""
+    first = needs(result(0, 0, 30.0), "en")[0]
+    assert first == "At least 5 more faults with recordings."
