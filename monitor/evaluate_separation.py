@@ -42,10 +42,12 @@ def evaluate_separation(
     seed: int = 0,
     quiet: bool = False,
     extra: Mapping[str, Separator] | None = None,
+    bases: Sequence[str] = BASES,
 ) -> dict[str, Any]:
     """Write report.json into `out` and return it. `limit` test files at most, evenly taken; 0: all.
 
-    Without `methods`, all that there are; `extra` are methods of one's own besides, by name. Raises ManifestError, and
+    Without `methods`, all that there are; `extra` are methods of one's own besides, by name; all are compared file by
+    file with those named in `bases`. Raises ManifestError, and
     WorkFailed for a method that is not there or files without references.
     """
     chosen = _methods(methods or tuple(METHODS), strict=bool(methods))
@@ -64,7 +66,7 @@ def evaluate_separation(
     report: dict[str, Any] = {
         "protocol": protocol,
         "methods": {name: figures(gains, seed) for name, gains in found.items()},
-        "paired": {base: paired(found, base, seed) for base in BASES if base in found},
+        "paired": {base: paired(found, base, seed) for base in bases if base in found},
         "oracle": {ORACLE: figures(run_method(separator_named(ORACLE), items), seed)},
         **swapped(ready, found, items, seed, notes),
     }
@@ -102,8 +104,8 @@ def _items(manifest: Manifest, limit: int) -> list[Item]:
         )
     queries = {name: _query(manifest, name) for name in dict.fromkeys(row.machine for row in rows)}
     items = []
-    for row in _evenly(rows, limit):
-        mix, reference = _read(row.file), _read(row.reference or row.file)
+    for row in evenly(rows, limit):
+        mix, reference = read_sound(row.file), read_sound(row.reference or row.file)
         length = min(len(mix), len(reference))
         if bool(reference[:length].any()) and bool(mix[:length].any()):  # of silence nothing can be said
             items.append(Item(row, mix[:length], reference[:length], replace(queries[row.machine], prompt=None)))
@@ -117,18 +119,20 @@ def _items(manifest: Manifest, limit: int) -> list[Item]:
 def _query(manifest: Manifest, machine: str) -> Query:
     def clips(label: str) -> tuple[Tensor, ...]:
         rows = [row for row in manifest.rows if row.machine == machine and row.label == label and row.split == "train"]
-        return tuple(_read(row.file) for row in _evenly(rows, QUERY_CLIPS))
+        return tuple(read_sound(row.file) for row in evenly(rows, QUERY_CLIPS))
 
     return Query(clips("clean"), clips("background"))
 
 
-def _evenly(rows: Sequence[Row], count: int) -> list[Row]:
+def evenly(rows: Sequence[Row], count: int) -> list[Row]:
+    """So many rows, evenly taken; all of them for 0."""
     if not count or count >= len(rows):
         return list(rows)
     return [rows[number] for number in np.linspace(0, len(rows) - 1, count).round().astype(int)]
 
 
-def _read(path: Path) -> Tensor:
+def read_sound(path: Path) -> Tensor:
+    """A recording [time] at RATE. Raises WorkFailed with the remedy."""
     try:
         return torch.from_numpy(read_clip(path, rate=RATE))
     except SoundFileError as error:

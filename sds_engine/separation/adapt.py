@@ -12,6 +12,7 @@ import copy
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -27,7 +28,8 @@ from sds_engine.separation.training import loss_of
 BATCH = 64
 STAND_INS = 0.5
 AVERAGE = 0.995
-SPREAD_DB = 9.0  # the background is up to so much louder or softer than it was
+Net = TypeVar("Net", bound=nn.Module)
+SNR_DB = (-9.0, 9.0)  # the background is up to so much louder or softer than it was
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,19 @@ class Budget:
     clock_s: Callable[[], float] = field(default=time.monotonic)
 
 
+@dataclass(frozen=True)
+class SiteParts:
+    """STFTs [count, bin, frame] of targets and backgrounds at the levels they have there; level [count] is 1.
+
+    What is still to be drawn comes from `generator`.
+    """
+
+    wanted: Tensor
+    rest: Tensor
+    level: Tensor
+    generator: torch.Generator
+
+
 class SiteMixer:
     """Draws batches from a site's sound; the same for the same seed and step."""
 
@@ -65,19 +80,22 @@ class SiteMixer:
 
     def batch(self, step: int, size: int) -> Examples:
         """The examples of this step."""
+        parts = self.parts(step, max(1, size // PAIRINGS))
+        mixed = pair(parts.wanted, parts.rest, parts.level, SNR_DB, parts.generator)
+        query = QueryInput.of(len(mixed.log_mel), statistics=self._statistics)
+        return Examples(mixed.log_mel, query, mixed.ratio, mixed.target, mixed.cross)
+
+    def parts(self, step: int, count: int) -> SiteParts:
+        """What the batch of this step is mixed from, each SEGMENT samples."""
         rng = numpy_generator(self._seed, 81, step)
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        count = max(1, size // PAIRINGS)
         target = torch.stack([_segment(self._sound.targets, rng) for _ in range(count)])
         rest, second = (torch.stack([_segment(self._sound.background, rng) for _ in range(count)]) for _ in range(2))
         both = torch.rand(count, 1, generator=generator) < 0.3
         rest = torch.where(both, (rest + second) / 2**0.5, rest)
         jitter = 10.0 ** (1.0 * torch.randn(count, 1, generator=generator) / 20.0)
         target, changes = with_stand_ins(target * jitter, STAND_INS, generator)
-        wanted = analyse(target) * changes[:, :, None]
-        mixed = pair(wanted, analyse(rest), torch.ones(count), (-SPREAD_DB, SPREAD_DB), generator)
-        query = QueryInput.of(len(mixed.log_mel), statistics=self._statistics)
-        return Examples(mixed.log_mel, query, mixed.ratio, mixed.target, mixed.cross)
+        return SiteParts(analyse(target) * changes[:, :, None], analyse(rest), torch.ones(count), generator)
 
 
 def _segment(clips: Sequence[Tensor], rng: np.random.Generator) -> Tensor:
@@ -99,17 +117,35 @@ def adapt(
     progress: Callable[[int, float], None] | None = None,
 ) -> tuple[MaskNet, int]:
     """A copy of `net` fine-tuned to the site, and how many steps that took. `progress` hears of step and loss."""
+    mixer = SiteMixer(sound, statistics, seed)
+    return fine_tuned(
+        net,
+        lambda student, step: loss_of(student, mixer.batch(step, BATCH)),
+        budget=budget,
+        rate_peak=rate_peak,
+        progress=progress,
+    )
+
+
+def fine_tuned(
+    net: Net,
+    loss_at: Callable[[Net, int], Tensor],
+    *,
+    budget: Budget | None = None,
+    rate_peak: float = 1e-3,
+    progress: Callable[[int, float], None] | None = None,
+) -> tuple[Net, int]:
+    """A copy of `net` after steps down loss_at(net, step), and their number: the running mean of its weights."""
     budget = budget or Budget()
     net = copy.deepcopy(net).train()
     mean = copy.deepcopy(net).eval()
     optimiser = torch.optim.AdamW(net.parameters(), lr=rate_peak, betas=(0.9, 0.98), weight_decay=1e-2)
-    mixer = SiteMixer(sound, statistics, seed)
     began, step = budget.clock_s(), 0
     while step < budget.steps and (spent := budget.clock_s() - began) < budget.seconds:
         along = max(step / budget.steps, spent / budget.seconds)
         for group in optimiser.param_groups:
             group["lr"] = rate_peak * min(1.0, (step + 1) / 50) * (0.51 + 0.49 * float(np.cos(np.pi * along)))
-        loss = loss_of(net, mixer.batch(step, BATCH))
+        loss = loss_at(net, step)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch ships it untyped
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)

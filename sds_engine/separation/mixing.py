@@ -28,6 +28,7 @@ ENROLMENT = 6 * RATE
 FAULTY = 0.45  # of machine targets come from a recording with a fault
 STAND_INS = 0.35  # of all targets carry a random change that the enrolment does not have
 ABSENT = 0.08
+IN_TURNS = 0.6  # of backgrounds change from one sound to another, as a hall does when things are switched on and off
 SNR_DB = (-20.0, 10.0)
 PAIRINGS = 4  # backgrounds that each target of a batch meets
 
@@ -120,20 +121,28 @@ class Mixer:
         target = _cut(clips[which], length, rng)
         other = source.clips[int(rng.integers(len(source.clips)))]
         enrolment = _cut(other, ENROLMENT, rng)
-        sum_others = np.zeros(length, dtype=np.float32)
-        for _ in range(int(rng.integers(1, 4))):
+        others = self._others(source, length, rng)
+        if rng.random() < ABSENT:
+            target = np.zeros_like(target)
+        prompt = source.prompts[int(rng.integers(len(source.prompts)))] if source.prompts else ""
+        return target, others, enrolment, self._embeddings.get(prompt, torch.zeros(TEXT))
+
+    def _others(self, source: Source, length: int, rng: np.random.Generator) -> np.ndarray:
+        """What else is heard [time]: one to three other sources at once, or one after the other, and often noise."""
+        found = np.zeros(length, dtype=np.float32)
+        turns, count = rng.random() < IN_TURNS, int(rng.integers(1, 4))
+        edges = np.sort(rng.integers(0, length + 1, count - 1)).tolist()
+        for begin, end in zip([0, *edges], [*edges, length], strict=True):
             one = self._sources[int(rng.integers(len(self._sources)))]
             if one.name == source.name:
                 continue
             pool = one.clips if not len(one.faulty) or rng.random() < 0.8 else one.faulty
-            gain = 10.0 ** (rng.uniform(-8.0, 0.0) / 20.0)
-            sum_others += gain * _cut(pool[int(rng.integers(len(pool)))], length, rng)
-        if rng.random() < 0.2 or not sum_others.any():
-            sum_others += coloured_noise(length, rng) * 10.0 ** (rng.uniform(-10.0, 0.0) / 20.0)
-        if rng.random() < ABSENT:
-            target = np.zeros_like(target)
-        prompt = source.prompts[int(rng.integers(len(source.prompts)))] if source.prompts else ""
-        return target, sum_others, enrolment, self._embeddings.get(prompt, torch.zeros(TEXT))
+            gain = 10.0 ** (rng.uniform(-12.0 if turns else -8.0, 0.0) / 20.0)
+            part = slice(begin, end) if turns else slice(0, length)
+            found[part] += gain * _cut(pool[int(rng.integers(len(pool)))], length, rng)[part]
+        if rng.random() < 0.2 or not found.any():
+            found += coloured_noise(length, rng) * 10.0 ** (rng.uniform(-10.0, 0.0) / 20.0)
+        return found
 
 
 def _parts(target: Tensor, others: Tensor, enrolment: Tensor, text: Tensor, generator: torch.Generator) -> Parts:

@@ -21,9 +21,11 @@ STATISTICS = 2 * MELS
 _CENTRE_DB, _SCALE_DB = -45.0, 20.0
 _LEAST_SHARE, _MOST_SHARE = 0.002, 0.95
 _QUIET_SHARE = 0.05  # of the frames, and of the bands, that show the machine alone
-_QUIET_BIAS_DB = 4.0  # the 5% quantile of noise averaged over 3 x 3 cells, below its mean
+_QUIET_BIAS_DB = 4.0  # the 5% quantile of noise averaged over a few cells, below its mean
 _LEVEL_DB = 25.0
-TRUST = 0.5  # in what was learned where there is an enrolment; how it was chosen: weights/extractor.json
+_ABOVE_SHARE, _OUTSTANDING_DB, _LEVEL_ROUNDS = 0.1, 3.0, 12
+_AROUND = 5  # frames and bands over which the mixture's power is averaged
+TRUST = 0.15  # in what was learned where there is an enrolment; chosen on training rows and on simulated machines
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ def enrolment_logits(log_mel: Tensor, query: QueryInput) -> Tensor:
     """What the enrolment alone says of log_mel [batch, mel, frame]: logits of its mean power over the mixture's.
 
     A steady machine's share is its own power over all that is heard (the Wiener filter with the mixture's own power
-    below the line). Its level in the mixture is taken from the mixture (`level_db`), the mixture's power from 3 x 3
+    below the line). Its level in the mixture is taken from the mixture (`level_db`), the mixture's power from 5 x 5
     cells, so that its own scatter does not count as background. 0 where there is no enrolment.
     """
     around_db = local_mean_db(log_mel)
@@ -73,10 +75,17 @@ def level_db(around_db: Tensor, mean_db: Tensor) -> Tensor:
     """How much louder [batch, 1] a machine is in around_db [batch, mel, frame] than in mean_db [batch, mel], in dB.
 
     Whatever else is heard only adds: so the level is found where least else is heard, in the quiet moments of a band
-    (minimum statistics: Martin, IEEE TSAP 9(5), 2001) and in those bands that stand least above the enrolment.
+    (minimum statistics: Martin, IEEE TSAP 9(5), 2001). Over the bands it is an expectile near their lower end
+    (Newey and Powell, Econometrica 55(4), 1987): a band above it counts little, and the less the further it stands
+    out, a band below it counts whole.
     """
     excess = quiet_db(around_db) + _QUIET_BIAS_DB - mean_db
-    return excess.kthvalue(max(1, round(_QUIET_SHARE * MELS)), dim=1, keepdim=True).values.clamp(-_LEVEL_DB, _LEVEL_DB)
+    level = excess.kthvalue(max(1, round(_QUIET_SHARE * MELS)), dim=1, keepdim=True).values
+    for _ in range(_LEVEL_ROUNDS):
+        above = (excess - level).clamp_min(0.0) / _OUTSTANDING_DB
+        weight = torch.where(above > 0.0, _ABOVE_SHARE / (1.0 + above.square()), 1.0)
+        level = (weight * excess).sum(1, keepdim=True) / weight.sum(1, keepdim=True)
+    return level.clamp(-_LEVEL_DB, _LEVEL_DB)
 
 
 def quiet_db(around_db: Tensor) -> Tensor:
@@ -85,8 +94,9 @@ def quiet_db(around_db: Tensor) -> Tensor:
 
 
 def local_mean_db(log_mel: Tensor) -> Tensor:
-    """The mean power of the 3 x 3 cells around each, in dB, of log_mel [batch, mel, frame]."""
-    mean = functional.avg_pool2d((10.0 ** (log_mel / 10.0))[:, None], 3, 1, 1, count_include_pad=False)[:, 0]
+    """The mean power of the 5 x 5 cells around each, in dB, of log_mel [batch, mel, frame]."""
+    cells = (10.0 ** (log_mel / 10.0))[:, None]
+    mean = functional.avg_pool2d(cells, _AROUND, 1, _AROUND // 2, count_include_pad=False)[:, 0]
     return 10.0 * mean.clamp_min(1e-10).log10()
 
 

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,12 +108,33 @@ def noise_source(clips: int, seed: int) -> Source:
     return Source("noise", ("noise",), _half(sounds, 1.0), _half([], 1.0), target=False)
 
 
-def coloured_noise(length: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Noise of RMS 1 whose power falls as f^-0 to f^-2, with a slow random envelope half of the time."""
+def steady_source(number: int, seed: int) -> Source:
+    """A machine of which little but steady noise is heard: coloured, with none to eight lines of pure tone in it."""
+    rng = generator(seed, 73, number)
+    slope, time = rng.uniform(0.0, 2.0), np.arange(round(SECONDS * RATE)) / RATE
+    lines = [(60.0 * 50.0 ** rng.random(), rng.uniform(0.02, 0.4)) for _ in range(int(rng.integers(0, 9)))]
+    clips = []
+    for _ in range(TAKES):
+        sound = slope_noise(len(time), slope, rng)
+        for hz, strength in lines:
+            sound += strength * np.sin(2.0 * np.pi * (hz * time * rng.normal(1.0, 0.003) + rng.random()))
+        clips.append(sound)
+    level = float(np.sqrt(np.mean(np.square(clips))))
+    return Source(f"steady-{number}", (), _half(clips, level), _half([], 1.0))
+
+
+def slope_noise(length: int, slope: float, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Noise of RMS 1 whose power falls as f^-slope."""
     spectrum = np.fft.rfft(rng.standard_normal(length))
-    spectrum[1:] *= np.arange(1, len(spectrum)) ** (-0.5 * rng.uniform(0.0, 2.0))
+    spectrum[1:] *= np.arange(1, len(spectrum)) ** (-0.5 * slope)
     spectrum[0] = 0.0
     noise = np.fft.irfft(spectrum, length)
+    return np.asarray(noise / np.sqrt(np.mean(noise**2)))
+
+
+def coloured_noise(length: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Noise of RMS 1 whose power falls as f^-0 to f^-2, with a slow random envelope half of the time."""
+    noise = slope_noise(length, rng.uniform(0.0, 2.0), rng)
     if rng.random() < 0.5:
         points = np.exp(0.7 * rng.standard_normal(12))
         noise *= np.interp(np.linspace(0, 11, length), np.arange(12), points)
@@ -123,10 +145,11 @@ _Job = tuple[Callable[[str, int, int], Source], str, int]
 
 
 def procedural_pool(each: int, seed: int) -> list[Source]:
-    """`each` individuals of every kind of machine, and half as many of every kind of event."""
+    """`each` individuals of every kind of machine, half as many of every kind of event, three times of steady ones."""
     jobs: list[_Job] = [(machine_source, kind, number) for kind in KINDS for number in range(each)]
     jobs += [(event_source, kind, number) for kind in EVENTS for number in range(max(1, each // 2))]
-    return [make(kind, number, seed) for make, kind, number in jobs]
+    steady = [steady_source(number, seed) for number in range(3 * each)]
+    return [*(make(kind, number, seed) for make, kind, number in jobs), *steady]
 
 
 def recorded_sources(
@@ -164,7 +187,7 @@ def _fill(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.tile(samples, -(-length // len(samples)))[:length]
 
 
-def _half(clips: Sequence[NDArray[np.float32]], level: float) -> F16:
+def _half(clips: Sequence[NDArray[np.floating[Any]]], level: float) -> F16:
     if not clips:
         return np.zeros((0, round(SECONDS * RATE)), dtype=np.float16)
     return np.asarray(np.stack(clips) / level, dtype=np.float16)

@@ -6,32 +6,39 @@ import torch
 from torch import Tensor, nn
 
 from sds_engine.separation.mixing import Examples
+from sds_engine.separation.network import MaskNet
 
-SDR_SHARE = 0.15
+ENTROPY_SHARE = 0.5
+LEARNING_TRUST = 0.5  # the share of what is learned that the loss sees where there is an enrolment
 
 
-def loss_of(net: nn.Module, examples: Examples) -> Tensor:
-    """Cross entropy of the mask with the power ratio, and 0.15 of the logarithm of what the masked sound gets wrong.
+def loss_of(net: MaskNet, examples: Examples) -> Tensor:
+    """Minus the masked sound's SI-SDR, in nepers of power, and half of the mask's cross entropy with the power ratio.
 
-    Cross entropy is least where the mask is the ratio's expectation; its cells count by how loud they are within their
-    example (dB above its floor), so that silence teaches little. The second part counts as SI-SDR does.
+    The first asks for the right shares whatever their scale (what lets a loud background through weighs much, which
+    cross entropy hardly sees), the second for their scale too. Cross entropy is least where the mask is the ratio's
+    expectation; its cells count by how loud they are within their example (dB above its floor), so that silence
+    teaches little.
     """
     with torch.autocast("cpu", torch.bfloat16):
-        logits = net(examples.log_mel, examples.query)
+        logits = net(examples.log_mel, examples.query, LEARNING_TRUST)
     cell = nn.functional.binary_cross_entropy_with_logits(logits.float(), examples.ratio, reduction="none")
     floor = examples.log_mel.mean(dim=(1, 2), keepdim=True)
     weight = torch.sigmoid((examples.log_mel - floor) / 6.0) + 0.1
     entropy = (cell * weight).sum() / weight.sum()
-    return entropy + SDR_SHARE * _wrong(torch.sigmoid(logits.float()), examples)
+    return ENTROPY_SHARE * entropy - si_sdr_nepers(torch.sigmoid(logits.float()), examples)
 
 
-def _wrong(mask: Tensor, examples: Examples) -> Tensor:
-    """Logarithm of |mask X - S|^2 over |S|^2 (from 0.001 on), the mean over examples that hold their target.
+def si_sdr_nepers(mask: Tensor, examples: Examples) -> Tensor:
+    """log(rho^2 / (1 - rho^2)) of masked mixtures m X and targets S, the mean over examples that hold their target.
 
-    Per band, sums over its bins: mask^2 |X|^2 - 2 mask Re(S X*) + |S|^2.
+    rho^2 = <m X, S>^2 / (|m X|^2 |S|^2), SI-SDR's own form (Le Roux et al., ICASSP 2019), from sums over bands:
+    <m X, S> = sum m Re(S X*), |m X|^2 = sum m^2 |X|^2 (a mask that is the same for all bins of a band).
     """
     mixture = 10.0 ** (examples.log_mel / 10.0)
     whole = examples.target.sum(dim=(1, 2))
-    error = (mask.square() * mixture - 2.0 * mask * examples.cross).sum(dim=(1, 2)) + whole
+    alike = (mask * examples.cross).sum(dim=(1, 2)).clamp_min(0.0).square()
+    energy = (mask.square() * mixture).sum(dim=(1, 2)) * whole
     there = whole > 1e-7 * mixture.sum(dim=(1, 2))
-    return torch.log(error[there].clamp_min(0.0) / whole[there] + 1e-3).sum() / len(error)
+    share = (alike[there] / energy[there].clamp_min(1e-20)).clamp(0.0, 1.0)
+    return (torch.log(share + 1e-3) - torch.log(1.0 - share + 1e-3)).sum() / len(mask)

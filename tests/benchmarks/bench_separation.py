@@ -4,8 +4,8 @@ The set comes from `make_dev_set.py` (real fan, real background; not part of the
 training rows alone; nothing here chooses anything. Parts may run apart; each keeps its figures:
 
     python tests/benchmarks/bench_separation.py TOOL [--levels 0 -6 -12] [--only sdr|chain|retention|speed]
-        [--limit 40] [--seeds 3] [--minutes 8] [--steps 900] [--detectors neighbours,quick-fusion] [--work DIR]
-        [--controls DIR]
+        [--limit 40] [--site-steps 600] [--seeds 3] [--minutes 8] [--steps 900]
+        [--detectors neighbours,quick-fusion] [--work DIR] [--controls DIR]
 
 TOOL is the path of make_dev_set.py; `retention` and `speed` do without it. `--work` keeps the chains' scores, so that a
 run that was stopped goes on. Writes docs/separation.md and docs/benchmarks/separation.json.
@@ -63,7 +63,9 @@ def sdr(options: argparse.Namespace, kept: dict[str, Any]) -> None:
         with tempfile.TemporaryDirectory() as folder:
             manifest = make_set(options.tool, level, folder)
             out = Path(folder) / "report"
-            report = separation_sdr.measure(manifest, out, limit=options.limit, controls=options.controls)
+            report = separation_sdr.measure(
+                manifest, out, limit=options.limit, controls=options.controls, site_steps=options.site_steps
+            )
         keep_sdr(kept, f"{level:g}", report)
     for snr_db in separation_sdr.SNRS_DB:
         with tempfile.TemporaryDirectory() as folder:
@@ -117,6 +119,7 @@ def main() -> None:
     options.add_argument("--levels", type=float, nargs="+", default=[0.0, -6.0, -12.0])
     options.add_argument("--limit", type=int, default=40, help="test files for SI-SDR")
     options.add_argument("--controls", type=Path, help="folder of Ex-Diff's other variants, which are not shipped")
+    options.add_argument("--site-steps", type=int, default=600, help="of adaptation for SI-SDR, each network")
     options.add_argument("--seeds", type=int, default=3, help="sets for the chains")
     options.add_argument("--minutes", type=float, default=8.0, help="of adaptation at most")
     options.add_argument("--steps", type=int, default=900, help="of adaptation at most")

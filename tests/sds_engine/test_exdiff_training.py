@@ -14,7 +14,7 @@ from sds_engine.separation.base import Query
 from sds_engine.separation.exdiff.bridge import SIGMA
 from sds_engine.separation.exdiff.cells import spread
 from sds_engine.separation.exdiff.mixing import Heard, heard
-from sds_engine.separation.exdiff.model import ExDiffModel, Look, Variant, in_phase
+from sds_engine.separation.exdiff.model import ExDiffModel, Look, Variant, dot, in_phase
 from sds_engine.separation.exdiff.network import ExDiffSize
 from sds_engine.separation.exdiff.separator import ExDiff, load_exdiff
 from sds_engine.separation.exdiff.train import advance, ship
@@ -59,9 +59,9 @@ def test_every_variant_hears_the_same_mixtures() -> None:
     assert one.asked.power.shape == (len(one.mixture), BINS)
 
 
-def slow_error(model: ExDiffModel, examples: Heard, t: Tensor, known: Tensor) -> Tensor:
-    """|answer - S|^2 of fine cells, spectrum by spectrum, from the sampler's own `predict`."""
-    errors = []
+def slow_answers(model: ExDiffModel, examples: Heard, t: Tensor, known: Tensor) -> Tensor:
+    """The answers Y [batch, frame, bin], spectrum by spectrum, from the sampler's own `predict`."""
+    answers = []
     seen = model.see(Look.at(examples.mixture, examples.asked))
     for row in range(len(t)):
         at, on_the_way = float(t[row]), row - (len(t) - len(known))
@@ -69,27 +69,32 @@ def slow_error(model: ExDiffModel, examples: Heard, t: Tensor, known: Tensor) ->
         if on_the_way >= 0:
             state = state + torch.zeros_like(state).index_copy(0, torch.tensor([row]), known[[on_the_way]])
         found, _ = model.predict(seen, state, at)
-        errors.append(power(found[row] - examples.target[row].T)[:, :256])
-    return torch.stack(errors)
+        answers.append(found[row])
+    return torch.stack(answers)
 
 
-def test_the_loss_is_the_error_of_what_the_sampler_would_say() -> None:
-    """Inner products give the squared error that the predicted spectrum has, at t = 1 and along the bridge."""
+def test_the_loss_is_of_what_the_sampler_would_say() -> None:
+    """Inner products give the predicted spectrum's error, energy and likeness, at t = 1 and along the bridge."""
     model = fresh().net.eval()
     torch.nn.init.normal_(model.net.last.weight, std=0.1)
     examples = heard(mixer(), 1, 4)
     with torch.inference_mode():
         task = Task.of(examples, torch.Generator().manual_seed(7))
-        error, _ = answer(model, task)
+        found = answer(model, task)
         generator = torch.Generator().manual_seed(7)
         ways = len(examples.mixture) - task.alone
         assert 1 <= ways <= task.alone
         assert torch.equal(task.t[-ways:], 0.02 + 0.98 * torch.rand(ways, generator=generator))
         target = examples.target.transpose(1, 2).contiguous()
         known = known_at(target[-ways:], task.look.unit[-ways:], task.t[-ways:], generator)
-        slow = slow_error(model, examples, task.t, known)
+        slow = slow_answers(model, examples, task.t, known)
     largest = task.look.power.amax(dim=(1, 2), keepdim=True)
-    assert float(((error[..., :256] - slow) / largest).abs().max()) < 1e-4
+    for one, other in (
+        (found.error, power(slow - target)),
+        (found.energy, power(slow)),
+        (found.alike, dot(slow, target)),
+    ):
+        assert float(((one[..., :256] - other[..., :256]) / largest).abs().max()) < 1e-4
 
 
 def test_a_guess_may_be_shared() -> None:

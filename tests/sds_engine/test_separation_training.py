@@ -9,14 +9,23 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sds_engine.separation.adapt import Budget, SiteMixer, SiteSound, adapt
 from sds_engine.separation.enrolment import site_statistics
 from sds_engine.separation.extractor import WEIGHTS, WeightsError, load_extractor
-from sds_engine.separation.grid import RATE, analyse, log_mel, power
-from sds_engine.separation.mixing import PAIRINGS, Mixer, band_power, pair, pairings
+from sds_engine.separation.grid import BINS, MELS, RATE, analyse, log_mel, mel_bands, power
+from sds_engine.separation.mixing import PAIRINGS, Examples, Mixer, band_power, pair, pairings
 from sds_engine.separation.network import TEXT, MaskNet, NetSize, QueryInput, level_db, local_mean_db
-from sds_engine.separation.pool import SECONDS, Source, event_source, machine_source, noise_source, recorded_sources
+from sds_engine.separation.pool import (
+    SECONDS,
+    Source,
+    event_source,
+    machine_source,
+    noise_source,
+    recorded_sources,
+    steady_source,
+)
 from sds_engine.separation.standins import with_stand_ins
 from sds_engine.separation.train import (
     AVERAGE,
@@ -28,7 +37,7 @@ from sds_engine.separation.train import (
     ship,
 )
 from sds_engine.separation.train import _keep as keep
-from sds_engine.separation.training import loss_of
+from sds_engine.separation.training import loss_of, si_sdr_nepers
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 SMALL = NetSize(channels=16, dilations=(1, 2), query=8)
@@ -241,3 +250,54 @@ def test_a_mask_depends_on_no_level() -> None:
         assert float(once.std()) > 0.1
         assert torch.allclose(net(mixture + 10.0, softer), once, atol=1e-3)
         assert torch.allclose(net(mixture, louder), once, atol=1e-3)
+
+
+def test_the_loss_counts_as_si_sdr_does() -> None:
+    """Sums over bands give the SI-SDR that masked spectra have, whatever the mask's scale."""
+    generator = torch.Generator().manual_seed(0)
+    parts = torch.randn((2, 3, BINS, 20, 2), generator=generator)
+    target, noise = (torch.view_as_complex(one) for one in parts)
+    mixed = pair(target, noise, torch.ones(3), (0.0, 0.0), torch.Generator().manual_seed(1))
+    other = next(iter(pairings(noise, torch.ones(3), (0.0, 0.0), torch.Generator().manual_seed(1))))
+    mask = torch.rand(3, MELS, 20, generator=generator)
+    first = Examples(mixed.log_mel[:3], QueryInput.of(3), mixed.ratio[:3], mixed.target[:3], mixed.cross[:3])
+    bands = mel_bands(torch.device("cpu"))  # [bin, mel]
+
+    def inner(one: Tensor, two: Tensor, weight: Tensor) -> Tensor:
+        """Sums of <one, two> over the bins of bands, weighted by cell."""
+        product = one.real * two.real + one.imag * two.imag
+        return ((product.transpose(1, 2) @ bands).transpose(1, 2) * weight).sum(dim=(1, 2))
+
+    mixture = target + other
+    alike = inner(mixture, target, mask)
+    rest = inner(mixture, mixture, mask.square()) * inner(target, target, torch.ones_like(mask)) - alike.square()
+    expected = torch.log(alike.square() / rest).mean()
+    assert float(si_sdr_nepers(mask, first)) == pytest.approx(float(expected), abs=0.01)
+    assert float(si_sdr_nepers(0.1 * mask, first)) == pytest.approx(float(expected), abs=0.01)
+
+
+def test_a_hall_changes_within_an_example() -> None:
+    """Some backgrounds turn from one sound to another in the middle, some stay as they are."""
+    rng = np.random.default_rng(0)
+    hiss = rng.standard_normal((1, round(SECONDS * RATE)))
+    hum = np.sin(2 * np.pi * 100 * np.arange(hiss.shape[1]) / RATE)[None]
+    none = np.zeros((0, hiss.shape[1]), dtype=np.float16)
+    names = {"wanted": hum, "hum": hum, "hiss": hiss}
+    sources = [
+        Source(name, (name,), clips.astype(np.float16), none, target=name == "wanted") for name, clips in names.items()
+    ]
+    drawn = [Mixer(sources, {}, seed=0).parts(step, 2, 2 * RATE).rest for step in range(20)]
+    high = power(torch.cat(drawn))[:, 200:].sum(1)[:, 2:-2] + 1e-9  # of hiss alone, over time
+    turned = high.amax(1) > 1e3 * high.amin(1)
+    assert 0.1 < float(turned.double().mean()) < 0.6
+
+
+def test_a_steady_machine_is_the_same_in_every_take() -> None:
+    """Its spectrum is its own, its samples are not: two takes are equal in bands and unequal in time."""
+    one, other = steady_source(3, 0), steady_source(4, 0)
+    takes = torch.from_numpy(one.clips.astype(np.float32))
+    first, second = (log_mel(power(analyse(take[None]))).mean(-1)[0] for take in takes[:2])
+    stranger = log_mel(power(analyse(torch.from_numpy(other.clips[:1].astype(np.float32))))).mean(-1)[0]
+    assert abs(float(torch.corrcoef(takes[:2])[0, 1])) < 0.5
+    assert float((first - second).abs().mean()) < 0.5 < 3.0 * float((first - stranger).abs().mean())
+    assert float(takes.square().mean()) == pytest.approx(1.0, abs=0.05)

@@ -132,6 +132,12 @@ class ExDiffModel(nn.Module):
         """What guides; frozen but for `joint`."""
         return self._guide[0]
 
+    def led_by(self, guide: MaskNet) -> None:
+        """Be guided by this extractor, frozen. Raises ValueError for a variant that has none or its own."""
+        if self.variant not in ("latents", "none"):
+            raise ValueError(f"variant {self.variant} is not led by a frozen extractor; latents and none are")
+        self._guide = (guide.eval().requires_grad_(requires_grad=False),)
+
     def guess(self, look: Look) -> Guess:
         """The extractor's answer, or without one what the enrolment alone says."""
         if self.extractor is None:

@@ -22,7 +22,8 @@ ALONG = 4  # every fourth example is asked on the way, the others at t = 1
 EVEN = 0.3  # share of the loss that counts every cell alike, loud or soft
 SURE = 0.02  # share of the likelihood, which teaches the variance
 _LEAST_T = 0.02
-_FLOOR = 3e-4  # of the mixture's energy: 35 dB below it is good enough
+_FLOOR = 1e-3  # 30 dB of SI-SDR are good enough
+_LEAST_SHARE = 1e-7  # of the mixture's energy; below it there is no target
 
 
 @dataclass(frozen=True)
@@ -63,26 +64,39 @@ class Task:
         )
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What a model's answers Y are worth [batch, frame, cell]: |Y - S|^2, Re(Y S*) and |Y|^2, and what it believed."""
+
+    error: Tensor
+    alike: Tensor
+    energy: Tensor
+    belief: Belief
+
+
 def loss_of(model: ExDiffModel, task: Task, guess: Guess | None = None) -> Tensor:
-    """The mean over a batch of the log of squared error over energy, and of the error in units of the mixture's level.
+    """Minus the SI-SDR of a batch, the error in units of the mixture's level, and the likelihood of the variance.
 
-    The first counts as SI-SDR does (Le Roux et al., ICASSP 2019), the second keeps soft bands in sight.
+    The first is SI-SDR's own form (Le Roux et al., ICASSP 2019) in nepers of power, the second keeps soft bands and the
+    scale in sight.
     """
-    error, belief = answer(model, task, guess)
-    return _wrong(task, error) + SURE * _unlikely(task, error, belief)
+    found = answer(model, task, guess)
+    return _even(task, found.error) - _si_sdr(task, found) + SURE * _unlikely(task, found.error, found.belief)
 
 
-def answer(model: ExDiffModel, task: Task, guess: Guess | None = None) -> tuple[Tensor, Belief]:
-    """The squared errors of a model's answers [batch, frame, cell], and what it believed."""
+def answer(model: ExDiffModel, task: Task, guess: Guess | None = None) -> Answer:
+    """What a model answers to a task, as sums that need no spectra."""
     look, way = task.look, slice(task.alone, None)
     heard = torch.zeros_like(task.truth)
     heard[way] = task.point_mixture / look.power[way].clamp_min(FLOOR)
     belief = model.believe(model.see(look, guess), heard, task.t)
     a, w = weights(look, belief, task.t)
-    error = a.square() * look.power + task.truth - 2.0 * a * task.crossed
+    alike, energy = a * task.crossed, a.square() * look.power
     a, w = a[way], w[way]
-    more = w * (w * task.point + 2.0 * a * task.point_mixture - 2.0 * task.point_truth)
-    return torch.cat([error[: task.alone], error[way] + more]).clamp_min(0.0), belief
+    alike = torch.cat([alike[: task.alone], alike[way] + w * task.point_truth])
+    more = w * (w * task.point + 2.0 * a * task.point_mixture)
+    energy = torch.cat([energy[: task.alone], energy[way] + more])
+    return Answer((energy - 2.0 * alike + task.truth).clamp_min(0.0), alike, energy, belief)
 
 
 def known_at(target: Tensor, unit: Tensor, t: Tensor, generator: torch.Generator) -> Tensor:
@@ -95,14 +109,22 @@ def known_at(target: Tensor, unit: Tensor, t: Tensor, generator: torch.Generator
     return (1.0 - t) * target + SIGMA * (t * (1.0 - t)).sqrt() * spread(unit.sqrt()) * noise
 
 
-def _wrong(task: Task, error: Tensor) -> Tensor:
-    look, truth = task.look, task.truth
-    width = widths(truth.device)
-    floor = _FLOOR * (width * look.power).sum(dim=(1, 2)) + 1e-9
-    loud = torch.log(((width * error).sum(dim=(1, 2)) + floor) / ((width * truth).sum(dim=(1, 2)) + floor))
-    unit = look.unit.clamp_min(1e-9)
-    even = (error / unit).mean(dim=(1, 2)) / ((truth / unit).mean(dim=(1, 2)) + 0.01)
-    return (loud + EVEN * even).mean()
+def _si_sdr(task: Task, found: Answer) -> Tensor:
+    """log(rho^2 / (1 - rho^2)), rho^2 = <Y, S>^2 / (|Y|^2 |S|^2), the mean over examples that hold their target."""
+    width = widths(task.truth.device)
+    alike, energy, whole, mixture = (
+        (width * one).sum(dim=(1, 2)) for one in (found.alike, found.energy, task.truth, task.look.power)
+    )
+    there = whole > _LEAST_SHARE * mixture
+    share = alike[there].clamp_min(0.0).square() / (energy[there] * whole[there]).clamp_min(1e-20)
+    share = share.clamp(0.0, 1.0)
+    return (torch.log(share + _FLOOR) - torch.log(1.0 - share + _FLOOR)).sum() / len(whole)
+
+
+def _even(task: Task, error: Tensor) -> Tensor:
+    unit = task.look.unit.clamp_min(1e-9)
+    even = (error / unit).mean(dim=(1, 2)) / ((task.truth / unit).mean(dim=(1, 2)) + 0.01)
+    return EVEN * even.mean()
 
 
 def _unlikely(task: Task, error: Tensor, belief: Belief) -> Tensor:
