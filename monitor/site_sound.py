@@ -85,6 +85,7 @@ def enhanced_stage(
     from sds_engine.separation.exdiff.adapt import adapt_exdiff
     from sds_engine.separation.exdiff.separator import asked_with, load_exdiff
     from sds_engine.separation.extractor import WeightsError
+    from sds_engine.separation.network import TRUST
 
     try:
         start, _ = load_exdiff()
@@ -93,7 +94,9 @@ def enhanced_stage(
     targets, background = _sounds(recordings, seed)
     query, budget = Query(targets), Budget(steps, 60.0 * minutes, clock_s)
     site = SiteSound(targets, background)
-    trained, done = adapt_exdiff(start, stage.net, site, query, budget=budget, seed=seed, progress=progress)
+    trained, done = adapt_exdiff(
+        start, stage.net, site, query, guide_trust=TRUST, budget=budget, seed=seed, progress=progress
+    )
     made = EnhancedStage(stage, trained, asked_with(query, 1).power[0].clone())
     note = f"Ex-Diff: {done} steps on the separator's recordings; {made.trust:g} of what it learned counts"
     return EnhancedStage.restore(made.state()), (note,)

@@ -14,7 +14,7 @@ from torch import Tensor
 from sds_engine.separation.base import Query, QueryError
 from sds_engine.separation.enrolment import site_statistics
 from sds_engine.separation.grid import Separated, analyse, apply_mask, log_mel, mel_to_bins, power
-from sds_engine.separation.network import TEXT, MaskNet, NetSize, QueryInput
+from sds_engine.separation.network import TEXT, TRUST, MaskNet, NetSize, QueryInput
 
 WEIGHTS = Path(__file__).parent / "weights"
 _KEEP = "extractor"
@@ -27,11 +27,11 @@ class WeightsError(Exception):
 class Extractor:
     """Separates what the query asks for. `net` is a trained mask network; one evaluation per mixture."""
 
-    name = "extractor"
     nfe = 1
 
-    def __init__(self, net: MaskNet) -> None:
-        self.net = net.eval()
+    def __init__(self, net: MaskNet, *, trust: float = TRUST, name: str = "extractor") -> None:
+        """`trust` is that in what was learned where there is an enrolment: more of it for a net adapted to its site."""
+        self.net, self.trust, self.name = net.eval(), trust, name
 
     @torch.inference_mode()
     def __call__(self, mix: Tensor, query: Query) -> Separated:
@@ -43,7 +43,7 @@ class Extractor:
         """The share of each mel band's power that is the target's [batch, mel, frame]."""
         question = query_input(query, len(mix))
         spectrum = power(analyse(mix))
-        mask: Tensor = torch.sigmoid(self.net(log_mel(spectrum), question))
+        mask: Tensor = torch.sigmoid(self.net(log_mel(spectrum), question, self.trust))
         return mask
 
 

@@ -29,8 +29,8 @@ from detectors.recordings import stack
 from monitor import roc
 from monitor.evaluate_machine import RATE, Heard, hear_machine
 from monitor.manifest import Manifest, Row, read_manifest
-from monitor.site_sound import SiteRecordings, adapted_stage
-from monitor.stages import MaskStage, paths_of
+from monitor.site_sound import SiteRecordings, adapted_stage, enhanced_stage
+from monitor.stages import MaskStage, Separator, paths_of
 from sds_engine.separation.enrolment import site_statistics
 from sds_engine.separation.extractor import load_extractor
 from streams.soundfiles import read_clip
@@ -41,10 +41,14 @@ ROWS = (
     "full, not adapted",
     "separated, adapted",
     "full, adapted",
+    "enhanced, adapted",
+    "full with Ex-Diff, adapted",
     "ideal ratio mask",
     "ideal ratio mask, sound only",
 )
 RAW, ORACLE, ORACLE_SOUND = ROWS[0], ROWS[-2], ROWS[-1]
+CHAINS = {"not adapted": ROWS[1:3], "adapted": ROWS[3:5], "enhanced": ROWS[5:7]}  # the processed path, the full chain
+FULL, ENHANCED = ROWS[4], ROWS[6]
 NOMINAL = 0.1
 Both = tuple[Evidence, Evidence]  # healthy training contexts, test contexts
 Array = NDArray[np.float64]
@@ -102,15 +106,17 @@ def ideal_share(manifest: Manifest, rows: Sequence[Row]) -> Tensor:
     return torch.cat(parts)
 
 
-def stages(manifest: Manifest, minutes: float, steps: int, seed: int) -> dict[str, MaskStage]:
-    """The shipped network as it is, and adapted to the site: training rows `clean` and `background` alone."""
+def stages(manifest: Manifest, minutes: float, steps: int, seed: int) -> dict[str, Separator]:
+    """The shipped network as it is, adapted to the site (training rows `clean` and `background`), with Ex-Diff."""
     clean, background = (sounds(rows_of(manifest, "train", [label])) for label in ("clean", "background"))
     shipped = MaskStage(load_extractor()[0].net, site_statistics(clean))
-    adapted, _ = adapted_stage(SiteRecordings(clean, background), minutes=minutes, steps=steps, seed=seed)
-    return {"not adapted": shipped, "adapted": adapted}
+    site = SiteRecordings(clean, background)
+    adapted, _ = adapted_stage(site, minutes=minutes, steps=steps, seed=seed)
+    enhanced, _ = enhanced_stage(adapted, site, minutes=minutes, steps=steps, seed=seed)
+    return {"not adapted": shipped, "adapted": adapted, "enhanced": enhanced}
 
 
-def chains(manifest: Manifest, heard: Heard, made: Mapping[str, MaskStage]) -> dict[str, dict[str, Both]]:
+def chains(manifest: Manifest, heard: Heard, made: Mapping[str, Separator]) -> dict[str, dict[str, Both]]:
     """By chain (a stage's name, or the oracle), its paths as training and test contexts."""
     test = tested(heard)
     found: dict[str, dict[str, Both]] = {}
@@ -134,7 +140,7 @@ def chains(manifest: Manifest, heard: Heard, made: Mapping[str, MaskStage]) -> d
 def measure(manifest_path: Path, detector: str, minutes: float, steps: int, seed: int) -> Iterator[Measured]:
     """Every row's scores of one set, for one detector after the other (names with commas between them)."""
     manifest = read_manifest(manifest_path)
-    heard = hear_machine(manifest, manifest.machines()[0], seed)
+    heard = hear_machine(manifest, manifest.machines()[0], seed, fine=True)
     with torch.inference_mode(mode=False):
         made = stages(manifest, minutes, steps, seed)
     found = chains(manifest, heard, made)
@@ -152,14 +158,13 @@ def _judged(name: str, heard: Heard, found: Mapping[str, Mapping[str, Both]]) ->
         return detector.cross_fit(both[0], groups), detector.score(both[1])
 
     healthy[RAW], scores[RAW] = fitted(found["adapted"]["raw"])
-    for chain in ("not adapted", "adapted"):
-        row = f"separated, {chain}"
+    for chain, (row, full) in CHAINS.items():
         healthy[row], scores[row] = fitted(found[chain]["separated"])
         residual = fitted(found[chain]["residual"])
         learned = torch.stack([healthy[RAW], healthy[row], residual[0]])
         share = machine_share({path: both[0] for path, both in found[chain].items()})
-        worst, healthy[f"full, {chain}"] = Worst.settled({}, learned, share)
-        scores[f"full, {chain}"] = worst.join(torch.stack([scores[RAW], scores[row], residual[1]]))[0]
+        worst, healthy[full] = Worst.settled({}, learned, share)
+        scores[full] = worst.join(torch.stack([scores[RAW], scores[row], residual[1]]))[0]
     for row in (ORACLE, ORACLE_SOUND):
         healthy[row], scores[row] = fitted(found[row]["separated"])
     normal = torch.from_numpy(~heard.test.anomaly)
@@ -198,6 +203,7 @@ def summary(sets: Sequence[Measured]) -> dict[str, dict[str, Any]]:
     plain = {row: float(officials(sets, row, flat)[0]) for row in ROWS}
     many = {row: officials(sets, row, weights) for row in ROWS}
     found: dict[str, dict[str, Any]] = {}
+    more = roc.interval(many[ENHANCED] - many[FULL])
     for row in ROWS:
         gain, gap = many[row] - many[RAW], many[ORACLE] - many[RAW]
         sound = plain[ORACLE_SOUND] - plain[RAW]
@@ -211,6 +217,7 @@ def summary(sets: Sequence[Measured]) -> dict[str, dict[str, Any]]:
             "closed_sound": (plain[row] - plain[RAW]) / sound,
             "false_alarms": float(np.mean([one.false_alarms[row] for one in sets])),
         }
+    found[ENHANCED]["over_full"] = {"official": plain[ENHANCED] - plain[FULL], "ci": more}
     return found
 
 
@@ -265,7 +272,11 @@ def section(kept: Mapping[str, Any]) -> str:
             cells = [_cell(found[row], row) for found in levels.values()]
             alarms = " / ".join(f"{found[row]['false_alarms']:.2f}" for found in levels.values())
             lines.append(f"| {row} | " + " | ".join(cells) + f" | {alarms} |")
-        lines.append("")
+        over = [
+            f"{one['official']:+.3f} [{one['ci'][0]:+.3f}, {one['ci'][1]:+.3f}]"
+            for one in (found[ENHANCED]["over_full"] for found in levels.values())
+        ]
+        lines += ["", f"What Ex-Diff adds to the full chain, with paired 95% intervals: {'; '.join(over)}.", ""]
     table = "\n".join(lines)
     return f"""## Does it help to find faults?
 
@@ -273,7 +284,8 @@ Official score of DCASE Task 2 (harmonic mean of AUC source, AUC target and pAUC
 set, with 95% intervals over recordings; then the paired interval of the difference to raw sound on the same files;
 then how much of the gap from raw sound to the ideal ratio mask is closed, the truth as a mask: weighted and leaning as
 the separated path is / as sound only, without weights. `separated`: the masked sound, weighted by the squared mask;
-`full`: raw sound and residual besides, as `run` computes it. `adapted`: at most {about["steps"]} steps or
+`full`: raw sound and residual besides, as `run` computes it. `enhanced`: Ex-Diff goes on from the extractor's mask, and
+the spread of its posterior weights the sound too. `adapted`: at most {about["steps"]} steps or
 {about["minutes"]:g} minutes on the training rows clean and background, one thread; not adapted: the network as it comes
 ({about["extractor_steps"]:,} steps), which is told the mean spectrum of the clean rows only. False alarms: healthy test
 files at a nominal rate of 0.1, by level; half of their backgrounds are of kinds that are rare in training.

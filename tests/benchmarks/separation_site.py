@@ -19,6 +19,7 @@ from sds_engine.separation.enrolment import site_statistics
 from sds_engine.separation.exdiff.adapt import adapt_exdiff
 from sds_engine.separation.exdiff.separator import ExDiff, file_name, load_exdiff
 from sds_engine.separation.extractor import WEIGHTS, Extractor, load_extractor
+from sds_engine.separation.training import LEARNING_TRUST
 
 EXTRACTOR, EX_DIFF = "extractor adapted", "ex-diff adapted"
 VARIANTS = {"latents": EX_DIFF, "none": "exdiff-no-latents adapted", "mixture-only": "mixture-diffusion adapted"}
@@ -32,7 +33,7 @@ def adapted(manifest_path: Path, controls: Path | None, steps: int, seed: int) -
     sound, query = site_of(read_manifest(manifest_path))
     began = time.process_time()
     net, _ = adapt(load_extractor()[0].net, sound, site_statistics(query.enrolment), budget=budget(steps), seed=seed)
-    ready: dict[str, Separator] = {EXTRACTOR: named(Extractor(net), EXTRACTOR)}
+    ready: dict[str, Separator] = {EXTRACTOR: Extractor(net, trust=LEARNING_TRUST, name=EXTRACTOR)}
     for variant, name in VARIANTS.items():
         folder = WEIGHTS if variant == "latents" else controls
         if folder is None or not (folder / f"{file_name(variant)}.json").exists():
@@ -65,9 +66,3 @@ def site_of(manifest: Manifest) -> tuple[SiteSound, Query]:
 
     (clean, asked), (background, hall) = sounds("clean"), sounds("background")
     return SiteSound(clean, background), Query(asked, hall)
-
-
-def named(separator: Extractor, name: str) -> Extractor:
-    """The same under another name."""
-    separator.name = name
-    return separator

@@ -16,6 +16,7 @@ from sds_engine.separation.exdiff.separator import asked_with
 from sds_engine.separation.exdiff.training import Task, loss_of
 from sds_engine.separation.mixing import PAIRINGS
 from sds_engine.separation.network import MaskNet
+from sds_engine.separation.training import LEARNING_TRUST
 
 BATCH = 16
 
@@ -26,6 +27,7 @@ def adapt_exdiff(
     sound: SiteSound,
     query: Query,
     *,
+    guide_trust: float = LEARNING_TRUST,
     budget: Budget | None = None,
     seed: int = 0,
     rate_peak: float = 1e-3,
@@ -33,11 +35,13 @@ def adapt_exdiff(
 ) -> tuple[ExDiffModel, int]:
     """A copy of `model`, led by `guide` (the site's extractor), fine-tuned to the site, and how many steps that took.
 
+    `guide_trust` is that in what the extractor learned: as much as the loss saw of it, since it learned on this site.
+
     The same seed gives every variant the same mixtures. Raises QueryError for a query without enrolment or prompt.
     """
     student = copy.deepcopy(model)
     if guide is not None:
-        student.led_by(guide)
+        student.led_by(guide, guide_trust)
     student.fast = True
     mixer = SiteMixer(sound, site_statistics(sound.targets), seed)
     asked = asked_with(query, BATCH)

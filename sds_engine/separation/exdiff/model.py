@@ -18,7 +18,7 @@ from sds_engine.separation.exdiff.bridge import SIGMA
 from sds_engine.separation.exdiff.cells import cells_of_bands, decibels, detail_db, pooled, spread, unit_power
 from sds_engine.separation.exdiff.network import ExDiffNet, ExDiffSize
 from sds_engine.separation.grid import FLOOR, log_mel, power
-from sds_engine.separation.network import MaskNet, QueryInput, enrolment_logits, scaled
+from sds_engine.separation.network import TRUST, MaskNet, QueryInput, enrolment_logits, scaled
 
 Variant = Literal["latents", "none", "mixture-only", "joint"]
 VARIANTS: tuple[str, ...] = get_args(Variant)
@@ -125,6 +125,7 @@ class ExDiffModel(nn.Module):
         self.variant, self.fast = variant, False
         self.net = ExDiffNet(self.size)
         self.joint = extractor if variant == "joint" else None
+        self.guide_trust = TRUST
         self._guide = (extractor,)  # in a tuple, where a module does not count it among its own weights
 
     @property
@@ -132,10 +133,14 @@ class ExDiffModel(nn.Module):
         """What guides; frozen but for `joint`."""
         return self._guide[0]
 
-    def led_by(self, guide: MaskNet) -> None:
-        """Be guided by this extractor, frozen. Raises ValueError for a variant that has none or its own."""
+    def led_by(self, guide: MaskNet, trust: float = TRUST) -> None:
+        """Be guided by this extractor, frozen, with so much trust in what it learned.
+
+        Raises ValueError for a variant that has none or its own.
+        """
         if self.variant not in ("latents", "none"):
             raise ValueError(f"variant {self.variant} is not led by a frozen extractor; latents and none are")
+        self.guide_trust = trust
         self._guide = (guide.eval().requires_grad_(requires_grad=False),)
 
     def guess(self, look: Look) -> Guess:
@@ -144,7 +149,7 @@ class ExDiffModel(nn.Module):
             return Guess(_on_cells(enrolment_logits(look.mel, look.query)), None)
         learns = self.variant == "joint" and torch.is_grad_enabled()
         with torch.set_grad_enabled(learns), torch.autocast("cpu", torch.bfloat16, enabled=self.fast):
-            logits, latents = self.extractor.answer(look.mel, look.query)
+            logits, latents = self.extractor.answer(look.mel, look.query, self.guide_trust)
         return Guess(_on_cells(logits), latents)
 
     def see(self, look: Look, guess: Guess | None = None, *, trust: float = 1.0) -> Seen:
