@@ -5,9 +5,8 @@
 The monitor never imports torch; this does. It reads jobs as JSON lines on standard input and writes, for each, a folder
 that appears whole: sound.png (log-mel, grey), heat.png (departure from healthy, transparent where there is none; red
 louder, blue quieter), nearest.flac (the healthy recording that resembles it most, where it is still there),
-separated.flac (the machine alone, where its model has a separator) and shown.json, last; then the names of faults that
-it resembles (`monitor.naming_store`: fault.json, naming.json). A further version (enhanced.flac) is put into the same
-folder by whoever makes it.
+separated.flac and enhanced.flac (the machine alone, where its model has those stages) and shown.json, last; then the
+names of faults that it resembles (`monitor.naming_store`: fault.json, naming.json).
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import shutil
 import struct
 import sys
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,9 +26,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from detectors.model import Model
     from monitor.guesses import Explained
-    from monitor.stages import MaskStage
+    from monitor.stages import Separator
 
 SHOWN = "shown.json"
 NEAREST_S = 10.0
@@ -73,7 +74,7 @@ def show(job: Job) -> None:
     from monitor.guesses import explain_clip
     from monitor.pictures import smooth
     from monitor.score import choose
-    from monitor.stages import RATE, MaskStage
+    from monitor.stages import RATE
     from streams import soundfiles
 
     model = choose(load_models(Path(job.model)), job.mic, Path(job.model))
@@ -94,9 +95,9 @@ def show(job: Job) -> None:
             "has_nearest": found,
         }
         if model.paths is not None and model.rate == RATE:
-            stage = MaskStage.restore(model.paths.separator)
-            sound = np.clip(separated(stage, samples), -1.0, 1.0)
-            soundfile.write(part / "separated.flac", sound, RATE, format="FLAC", subtype="PCM_16")
+            for stage in _stages(model.paths.separator):
+                sound = np.clip(separated(stage, samples), -1.0, 1.0)
+                soundfile.write(part / f"{stage.name}.flac", sound, RATE, format="FLAC", subtype="PCM_16")
         (part / SHOWN).write_text(json.dumps(shown, ensure_ascii=False, allow_nan=False), encoding="utf-8")
     if job.naming:
         try:
@@ -123,14 +124,26 @@ def _name(job: Job, model: Model, samples: NDArray[np.float32], explained: Expla
     name_clip(namer, heard([sound], model.front_end, size), confirmed, Path(job.target))
 
 
-def separated(stage: MaskStage, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+def _stages(kept: Mapping[str, Tensor]) -> tuple[Separator, ...]:
+    """The stage that a model keeps, and the extractor's before it."""
+    from monitor.enhancing import EnhancedStage, separator_of
+
+    stage = separator_of(kept)
+    return (stage.mask, stage) if isinstance(stage, EnhancedStage) else (stage,)
+
+
+def separated(stage: Separator, samples: NDArray[np.float32]) -> NDArray[np.float32]:
     """The machine's own part of a sound [time] at 16 kHz, by the mask that the machine's model separates with."""
     import torch
 
+    from detectors.base import Evidence
+    from sds_engine.separation.exdiff.cells import decibels, pooled
     from sds_engine.separation.grid import analyse, apply_mask, log_mel, mel_to_bins, power
 
     mix = torch.from_numpy(np.ascontiguousarray(samples))[None]
-    share = stage.share(log_mel(power(analyse(mix))))  # [1, mel, frame]
+    bins = power(analyse(mix))
+    heard, fine = log_mel(bins), decibels(pooled(bins.transpose(1, 2))).transpose(1, 2)
+    share = stage.shares(Evidence(heard, torch.ones_like(heard), heard.mean(1), None, fine)).share  # [1, mel, frame]
     return np.asarray(apply_mask(mix, mel_to_bins(share)).target[0].numpy(), np.float32)
 
 

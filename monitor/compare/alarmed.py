@@ -35,9 +35,9 @@ def judged_alike(sides: tuple[Side, Side], paths: tuple[Path, Path]) -> tuple[Si
                 f"{path}: false_alarm_share = {side.false_alarm_share:g} beside [alarms], whose threshold follows from "
                 "false_alarms_per_week; remove one of them"
             )
-        if side.chain == "separated":
+        if side.chain not in ("raw", "full"):
             raise WorkFailed(
-                f'{path}: chain = "separated" beside [alarms], allowed is raw or full: what `run` computes'
+                f'{path}: chain = "{side.chain}" beside [alarms], allowed is raw or full: what `roi` computes'
             )
     a, b = (side.model_copy(update={"alarms": side.alarms or SideAlarms()}) for side in sides)
     return a, b

@@ -18,6 +18,7 @@ from detectors.aggregate import cut, join
 from detectors.exposure_mix import FaultSound
 from detectors.model import Clip, Model, fit_model
 from monitor.alarm_plan import Plan, plan
+from monitor.enhancing import separator_of
 from monitor.evaluate_chain import site_stage
 from monitor.manifest import Manifest, ManifestError
 from monitor.roi.replay import Alarm, Judged, alarms_of
@@ -147,5 +148,5 @@ def look_scores(samples: Tensor, model: Model) -> tuple[float, ...]:
     contexts = [rows[start : start + fitting] for start in range(0, len(rows) - fitting + 1, fitting)]
     evidence = join(contexts)
     if model.paths is not None:
-        return tuple(model.score_paths(MaskStage.restore(model.paths.separator)(evidence)).score.tolist())
+        return tuple(model.score_paths(separator_of(model.paths.separator)(evidence)).score.tolist())
     return tuple(model.score(evidence).score.tolist())

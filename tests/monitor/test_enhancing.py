@@ -20,6 +20,7 @@ from monitor.errors import WorkFailed
 from monitor.line_broker import open_line_broker
 from monitor.pipeline import Models, Pipeline
 from monitor.settings import Chain, Line
+from monitor.show_clip import _stages, separated
 from monitor.site_sound import SiteRecordings, adapted_stage, enhanced_stage
 from monitor.stages import MaskStage
 from sds_engine.separation.exdiff.cells import CELLS, pooled
@@ -123,6 +124,16 @@ def test_rows_do_not_depend_on_their_batch() -> None:
     whole, alone = stage.shares(given), stage.shares(given.rows([1]))
     torch.testing.assert_close(whole.share[1:2], alone.share, rtol=0.0, atol=1e-5)
     torch.testing.assert_close(whole.known[1:2], alone.known, rtol=0.0, atol=1e-5)
+
+
+def test_a_clip_can_be_heard_behind_both_stages() -> None:
+    """What the page plays as enhanced is of Ex-Diff's mask, as separated of the extractor's; alike without trust."""
+    sound = (0.05 * torch.randn(RATE, generator=torch.Generator().manual_seed(5))).numpy()
+    for trust, least, most in ((0.0, 0.0, 1e-4), (1.0, 1e-3, 1.0)):
+        before, after = _stages(over(mask_stage(), trust).state())
+        assert (before.name, after.name) == ("separated", "enhanced")
+        moved = abs(separated(before, sound) - separated(after, sound)).max()
+        assert least <= moved <= most
 
 
 def test_it_is_adapted_to_a_site() -> None:

@@ -12,10 +12,12 @@ import torch
 from clipscene import prepared
 from hummingline import RATE, hum, write_line
 
+from detectors.base import Evidence
 from monitor.evidence import mic_mark
 from monitor.explainer import Explainer
 from monitor.settings import Line, load_line
 from monitor.show_clip import SHOWN, separated
+from monitor.stages import Shares
 from monitor.train import train_line
 
 
@@ -57,8 +59,9 @@ def test_a_mask_that_takes_all_leaves_the_sound_as_it_is() -> None:
         def __init__(self, share: float) -> None:
             self._share = share
 
-        def share(self, log_mel: torch.Tensor) -> torch.Tensor:
-            return torch.full_like(log_mel, self._share)
+        def shares(self, evidence: Evidence) -> Shares:
+            share = torch.full_like(evidence.log_mel, self._share)
+            return Shares(share, share)
 
     sound = hum(3.3, 120.0, 5)
     whole, half = (separated(Share(share), sound) for share in (1.0, 0.5))  # type: ignore[arg-type]  # asks as it would
