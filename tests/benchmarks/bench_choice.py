@@ -22,12 +22,14 @@ from choice_worlds import World, worlds
 from numpy.typing import NDArray
 
 from detectors.base import Detector
+from detectors.calibrate import calibrate
 from detectors.frame_gmm import FrameGmm
 from detectors.fusion import MEMBERS, SENTINELS, combine, member_weights, robust_scale
 from detectors.impulses import Impulses
 from detectors.mahalanobis import Mahalanobis, QuietMahalanobis
 from detectors.neighbours import FloorNeighbours, Neighbours, QuietNeighbours
 from detectors.physical import Physical
+from detectors.selfsupervised import SelfSupervised
 from detectors.surroundings import kinds_of
 from monitor.roc import TestSet, official, rank
 
@@ -41,11 +43,13 @@ SINGLE: tuple[Callable[[], Detector], ...] = (
     QuietNeighbours,
     FrameGmm,
     Physical,
+    SelfSupervised,
     Impulses,
 )
 CHOSEN = tuple(kind.name for kind in MEMBERS)
 FOUR = ("mahalanobis", "neighbours", "floor-neighbours", "frame-gmm")
 QUIET = ("quiet-mahalanobis", "quiet-neighbours")
+FAMILIES = {"in a hall": "hall", "in ESC-10": "ESC-10", "in steady noise": "steady", "healthy fan": "fan"}
 EVENTS = tuple(kind.name for kind in SENTINELS)
 # name: members that are averaged, those that only speak when very odd, and how members are combined
 FUSIONS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {
@@ -78,8 +82,8 @@ class Heard:
             odd = {sort: detector.score(one).numpy() for sort, one in world.odd.items()}
             self.values[detector.name] = (fold, detector.score(world.normal).numpy(), odd)
 
-    def fused(self, names: Sequence[str], sentinels: Sequence[str], how: str) -> tuple[F64, dict[str, F64]]:
-        """Healthy and odd statistics of a fusion."""
+    def fused(self, names: Sequence[str], sentinels: Sequence[str], how: str) -> tuple[F64, F64, dict[str, F64]]:
+        """The out-of-fold healthy, healthy and odd statistics of a fusion."""
         chosen = (*names, *sentinels)
         folds = torch.stack([torch.from_numpy(self.values[name][0]) for name in chosen])
         centre, spread = robust_scale(folds)
@@ -103,7 +107,7 @@ class Heard:
             return np.asarray(combine(z[: len(names)], z[len(names) :], torch.from_numpy(weight)).numpy())
 
         odd = {sort: join([self.values[name][2][sort] for name in chosen]) for sort in self.world.odd}
-        return join([self.values[name][1] for name in chosen]), odd
+        return join([self.values[name][0] for name in chosen]), join([self.values[name][1] for name in chosen]), odd
 
 
 def figure(normal: F64, odd: F64, rare: NDArray[np.bool_]) -> float:
@@ -115,30 +119,49 @@ def figure(normal: F64, odd: F64, rare: NDArray[np.bool_]) -> float:
     return float(len(parts) / sum(1 / max(float(part[0]), 1e-6) for part in parts))
 
 
-def false_alarms(fold: F64, groups: torch.Tensor, normal: F64, alpha: float = 0.1) -> float:
-    """The share of healthy test contexts at p <= alpha."""
-    from detectors.calibrate import calibrate
-
-    score = calibrate(torch.from_numpy(fold), groups)(torch.from_numpy(normal)).score
-    return float((score >= -np.log10(alpha) - 1e-9).double().mean())
+def false_alarms(heard: Heard, fold: F64, normal: F64, alpha: float = 0.1) -> dict[str, list[float]]:
+    """The share of healthy test contexts at p <= alpha in common and in rare backgrounds, by how it is calibrated."""
+    rare = torch.from_numpy(heard.world.domain)
+    found = {}
+    for how, kinds in (("mix as heard", None), ("mix in doubt", heard.kinds)):
+        score = calibrate(torch.from_numpy(fold), heard.world.groups, kinds)(torch.from_numpy(normal)).score
+        alarm = (score >= -np.log10(alpha) - 1e-9).double()
+        found[how] = [float(alarm[~rare].mean()), float(alarm[rare].mean())]
+    return found
 
 
 @torch.inference_mode()
-def measure(data: Path | None, seeds: Sequence[int], levels: Sequence[float]) -> list[dict[str, Any]]:
-    """A row per world, contender and sort of oddness."""
-    rows = []
+def measure(data: Path | None, seeds: Sequence[int], levels: Sequence[float]) -> tuple[list[Any], list[Any]]:
+    """A row per world, contender and sort of oddness; and the default's false alarms, a row per world."""
+    rows, rates = [], []
     for world in worlds(data, seeds, levels):
         heard = Heard(world)
-        contenders = {name: (one[1], one[2]) for name, one in heard.values.items()}
-        contenders |= {name: heard.fused(*how) for name, how in FUSIONS.items()}
-        family = "fan" if "healthy fan" in world.name else "hall" if "in a hall" in world.name else "ESC-10"
-        for name, (normal, odd) in contenders.items():
+        contenders = heard.values | {name: heard.fused(*how) for name, how in FUSIONS.items()}
+        family = next(name for key, name in FAMILIES.items() if key in world.name)
+        found = false_alarms(heard, *contenders["the default"][:2])
+        rates += [{"family": family, "snr_db": world.snr_db, "how": how, "rates": one} for how, one in found.items()]
+        for name, (_, normal, odd) in contenders.items():
             for sort, values in odd.items():
                 score = figure(normal, values, world.domain)
                 rows.append({"who": name, "world": world.name, "family": family, "snr_db": world.snr_db, "sort": sort})
                 rows[-1]["official"] = score
         print(world.name, world.snr_db, flush=True)
-    return rows
+    return rows, rates
+
+
+def _rates(rates: Sequence[Mapping[str, Any]]) -> list[str]:
+    """False alarms of the default, in common and in rare backgrounds, by family and level."""
+    cells = sorted({(row["family"], -row["snr_db"]) for row in rates})
+    lines = ["", "False alarms of the default at a nominal tenth, in common and in rare backgrounds:", ""]
+    lines += ["| calibrated | " + " | ".join(f"{family} {0 - level:g} dB" for family, level in cells) + " |"]
+    lines += ["|---|" + "---|" * len(cells)]
+    for how in dict.fromkeys(row["how"] for row in rates):
+        mean = [
+            np.mean([r["rates"] for r in rates if (r["how"], r["family"], -r["snr_db"]) == (how, *cell)], axis=0)
+            for cell in cells
+        ]
+        lines.append(f"| {how} | " + " | ".join(f"{common:.3f}, {rare:.3f}" for common, rare in mean) + " |")
+    return lines
 
 
 def _mean(rows: Sequence[Mapping[str, Any]], **where: object) -> float:
@@ -152,7 +175,7 @@ def page(found: Mapping[str, Any]) -> str:
     columns += [(sort, {"sort": sort}) for sort in sorted({row["sort"] for row in rows})]
     columns += [
         (f"{family} {level:g} dB", {"family": family, "snr_db": level})
-        for family in ("hall", "ESC-10", "fan")
+        for family in FAMILIES.values()
         for level in sorted({row["snr_db"] for row in rows}, reverse=True)
         if any(row["family"] == family for row in rows)
     ]
@@ -174,7 +197,7 @@ def page(found: Mapping[str, Any]) -> str:
         mine = [row for row in rows if row["who"] == name]
         lines.append(f"| {name} | " + " | ".join(f"{_mean(mine, **where):.3f}" for _, where in columns) + " |")
     made = f"The default: the tamed mean of {', '.join(CHOSEN)}; sentinels: {', '.join(EVENTS) or 'none'}."
-    return "\n".join([*lines, "", made]) + "\n"
+    return "\n".join([*lines, "", made, *_rates(found["rates"])]) + "\n"
 
 
 def main() -> None:
@@ -185,7 +208,8 @@ def main() -> None:
     options.add_argument("--levels", type=float, nargs="+", default=[0.0, -6.0, -12.0])
     given = options.parse_args()
     torch.set_num_threads(1)
-    found = {"seeds": given.seeds, "rows": measure(given.data, given.seeds, given.levels)}
+    rows, rates = measure(given.data, given.seeds, given.levels)
+    found = {"seeds": given.seeds, "rows": rows, "rates": rates}
     PAGE.mkdir(parents=True, exist_ok=True)
     (PAGE / "choice.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     (PAGE / "choice.md").write_text(page(found), encoding="utf-8")

@@ -38,6 +38,11 @@ def measure(
         return joined(Path(folder) / "set" / "manifest.csv", seed, detectors, epochs, peers=peers, work=work)
 
 
+def officials(reports: list[dict[str, Any]], name: str) -> list[float]:
+    """The official score in every report that has the row."""
+    return [report["results"][name]["official"] for report in reports if name in report["results"]]
+
+
 def table(found: dict[str, list[dict[str, Any]]]) -> str:
     levels = list(found)
     first = found[levels[0]][0]["results"]
@@ -48,8 +53,10 @@ def table(found: dict[str, list[dict[str, Any]]]) -> str:
     for name, row in first.items():
         cells = []
         for level in levels:
-            values = [report["results"][name]["official"] for report in found[level]]
+            values = officials(found[level], name)
             cells.append(f"{statistics.mean(values):.3f} ({min(values):.2f}..{max(values):.2f})")
+            if len(values) < len(found[level]):
+                cells[-1] += f", {len(values)} seeds" if len(values) > 1 else ", one seed"
         default = " (default)" if name == found[levels[0]][0]["protocol"]["default"] else ""
         lines.append(f"| {name}{default} | {row['kind']} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -59,8 +66,11 @@ def rates(found: dict[str, list[dict[str, Any]]]) -> str:
     lines = [f"| level | false alarms at nominal {NOMINAL} | faults found |", "|---|---:|---:|"]
     for level, reports in found.items():
         default = [report["results"][report["protocol"]["default"]] for report in reports]
-        cells = [statistics.mean(row[key][NOMINAL] for row in default) for key in ("fpr_at", "tpr_at")]
-        lines.append(f"| {level} dB | {cells[0]:.3f} | {cells[1]:.3f} |")
+        cells = []
+        for key in ("fpr_at", "tpr_at"):
+            values = [row[key][NOMINAL] for row in default]
+            cells.append(f"{statistics.mean(values):.3f} ({min(values):.2f}..{max(values):.2f})")
+        lines.append(f"| {level} dB | {cells[0]} | {cells[1]} |")
     return "\n".join(lines)
 
 
@@ -69,10 +79,7 @@ def verdict(found: dict[str, list[dict[str, Any]]]) -> str:
     lines = ["| level | default | best other detector | best peer |", "|---|---:|---|---|"]
     for level, reports in found.items():
         default = reports[0]["protocol"]["default"]
-        mean = {
-            name: statistics.mean(report["results"][name]["official"] for report in reports)
-            for name in reports[0]["results"]
-        }
+        mean = {name: statistics.mean(officials(reports, name)) for name in reports[0]["results"]}
         kinds = {name: row["kind"] for name, row in reports[0]["results"].items()}
         cells = []
         for kind in ("detector", "peer"):
@@ -120,13 +127,16 @@ def main() -> None:
     options.add_argument("--detectors", default="all", help="all, quick, or names with commas between them")
     options.add_argument("--no-peers", action="store_true")
     options.add_argument("--epochs", type=int, default=EPOCHS, help="of the peers' autoencoder; 0 leaves it out")
+    options.add_argument("--baseline-seeds", type=int, help="only the first so many have that autoencoder; all")
     options.add_argument("--work", type=Path, help="folder where fits are kept: a run that was cut off goes on")
     chosen = options.parse_args()
     found: dict[str, list[dict[str, Any]]] = {}
     peers = not chosen.no_peers
+    trained = chosen.seeds if chosen.baseline_seeds is None else chosen.baseline_seeds
+    epochs = [chosen.epochs if seed < trained else 0 for seed in range(chosen.seeds)]
     for level in chosen.levels:
         found[f"{level:g}"] = [
-            measure(chosen.tool, level, seed, chosen.detectors, peers=peers, work=chosen.work, epochs=chosen.epochs)
+            measure(chosen.tool, level, seed, chosen.detectors, peers=peers, work=chosen.work, epochs=epochs[seed])
             for seed in range(chosen.seeds)
         ]
         print(table(found), flush=True)

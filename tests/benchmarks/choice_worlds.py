@@ -68,14 +68,21 @@ def level(sound: NDArray[np.floating]) -> Sound:
     return np.asarray(sound / (np.sqrt(np.mean(sound**2)) + 1e-9), dtype=np.float32)
 
 
-class Backgrounds:
-    """Clips by kind, training and test apart; `common` and `rare` kinds differ from world to world."""
+STEADY = ("rain", "sea_waves", "fire_crackling")
 
-    def __init__(self, pools: dict[str, Pool], rng: np.random.Generator) -> None:
+
+class Backgrounds:
+    """Clips by kind, training and test apart; `common` and `rare` kinds differ from world to world.
+
+    With `common` given, what is rare is drawn from the other kinds.
+    """
+
+    def __init__(self, pools: dict[str, Pool], rng: np.random.Generator, common: Sequence[str] = ()) -> None:
         self.pools = pools
-        names = rng.permutation(sorted(pools)).tolist()
-        half = min(3, len(names) // 2)
-        self.common, self.rare = names[:half], names[half : 2 * half]
+        names = rng.permutation(sorted(set(pools) - set(common))).tolist()
+        half = len(common) or min(3, len(names) // 2)
+        self.common = list(common) or names[:half]
+        self.rare = names[:half] if common else names[half : 2 * half]
 
     def draw(self, *, rare: bool, test: bool, rng: np.random.Generator) -> Sound:
         """Ten seconds at an RMS of 1: three clips of such kinds, joined, from a random place on."""
@@ -236,7 +243,10 @@ def world(name: str, machines: Machines, grounds: Backgrounds, snr_db: float, rn
 
 
 def worlds(data: Path | None, seeds: Sequence[int], levels: Sequence[float]) -> Iterator[World]:
-    """All worlds: six kinds of machine in procedural halls, and with `data` also in ESC-10, and the healthy fan."""
+    """All worlds: six kinds of machine in procedural halls, and with `data` also in ESC-10, and the healthy fan.
+
+    ESC-10 comes twice: with kinds drawn anew, and with steady noise as common and what is no such noise as rare.
+    """
     for seed in seeds:
         for turn, kind in enumerate(sorted(KINDS)):
             rng = np.random.default_rng([seed, turn])
@@ -248,6 +258,9 @@ def worlds(data: Path | None, seeds: Sequence[int], levels: Sequence[float]) -> 
                 if data is not None:
                     esc = Backgrounds(esc_pools(data / "esc10"), rng)
                     yield world(f"{kind} in ESC-10, seed {seed}", machines, esc, snr_db, rng)
+                    own = np.random.default_rng([seed, turn, 7])
+                    steady = Backgrounds(esc_pools(data / "esc10"), own, STEADY)
+                    yield world(f"{kind} in steady noise, seed {seed}", machines, steady, snr_db, own)
         if data is not None:
             for places in (False, True):
                 rng = np.random.default_rng([seed, 100 + places])
