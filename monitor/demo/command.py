@@ -68,7 +68,7 @@ def run_demo(
     directory = make_anew(directory.resolve())
     planned = hall.plan(minutes)
     watch = Watch()
-    say("1/4 rendering the hall: five machines, eight microphones, people and background", quiet=quiet)
+    say("1/4 rendering the hall: six machines, nine microphones, people and background", quiet=quiet)
     hall.render(directory, seed, minutes, planned)
     watch.lap("render")
     config = hall.write_config(directory, broker=broker, lang=lang, port=port)
@@ -103,7 +103,7 @@ def make_anew(directory: Path) -> Path:
 def _train(config: Path, *, quiet: bool) -> None:
     from monitor.train import train_line
 
-    train_line(load_line(config), detector="quick-fusion", quiet=quiet)  # the network would take minutes
+    train_line(load_line(config), detector=hall.DETECTOR, quiet=quiet)
 
 
 def _conclude(

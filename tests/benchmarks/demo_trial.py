@@ -14,8 +14,7 @@ from pathlib import Path
 
 import soundfile
 
-from monitor.demo.hall import MACHINES, MINUTES, plan
-from sds_engine.physics.line import MICS
+from monitor.demo.hall import LISTENING, MACHINES, MINUTES, plan
 
 PIECE_S = 40.0  # four looks
 BEGIN = datetime.fromisoformat("2026-04-01T08:00+09:00")
@@ -26,7 +25,7 @@ def trial(demo: Path, out: Path, machines: list[str], minutes: float) -> Path:
     """Write the pieces and the manifest; a piece is faulty where its machine's fault sounds in over half of it."""
     faults = {one.machine: one for one in plan(minutes) if one.kind != "no signal"}
     rows = []
-    for mic, (machine, _) in MICS.items():
+    for mic, machine in LISTENING.items():
         if machine not in machines:
             continue
         base = {"machine": machine, "mic": mic, "prompt": machine}
