@@ -117,7 +117,7 @@ def shares(done: Mapping[str, Any]) -> Iterator[tuple[str, float, float, float]]
 def chosen(done: Mapping[str, Any]) -> tuple[str, float, float, float]:
     """The rule: where the chain finds most more than raw sound does, of what raw mostly misses and the chain finds.
 
-    Where nothing keeps both limits, of all; of several that tie the middle one, far from both edges (of two, the louder).
+    Where nothing keeps both limits, of all; of several that tie the middle one (of two, the louder).
     """
     rows = [row for row in shares(done) if row[1] != NONE_DB]
     kept = [row for row in rows if row[2] < RAW_BELOW and row[3] > CHAIN_ABOVE]
