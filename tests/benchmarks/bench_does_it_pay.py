@@ -3,7 +3,8 @@
     python tests/benchmarks/bench_does_it_pay.py [--dev-set TOOL] [--seeds 5] [--keep DIR] [--only PART ...]
 
 writes docs/does-it-pay.md and docs/benchmarks/does-it-pay.json. TOOL is the path of make_dev_set.py (real recordings,
-not part of the project). What was measured is kept in DIR, so that a run that was cut short goes on where it ended.
+not part of the project). What was measured is kept in DIR, so that a run that was cut short goes on where it ended;
+what a reader should know of rows that are not of one day is written into DIR/note.txt, and onto the page.
 Parts: `ablation`, `naming`, `levels` (see `pay_naming.py`, `pay_levels.py`).
 """
 
@@ -83,7 +84,9 @@ def main() -> None:
     rows = ablation(given)
     naming = measured("naming", lambda done: measure_naming(done), given)
     levels = measured("levels", lambda done: measure_levels(done), given)
-    text, summary = page(rows, naming, levels, sounds=SOUNDS, doses=DOSES)
+    note = given.keep / "note.txt"
+    about = note.read_text(encoding="utf-8") if note.exists() else ""
+    text, summary = page(rows, naming, levels, sounds=SOUNDS, doses=DOSES, note=about)
     (DOCS / "does-it-pay.md").write_text(text, encoding="utf-8")
     plain = json.dumps(summary, indent=1, ensure_ascii=False) + "\n"
     (DOCS / "benchmarks" / "does-it-pay.json").write_text(plain, encoding="utf-8")

@@ -99,7 +99,7 @@ def paired(rows: Sequence[Row], figure: Callable[[Row], F64], by: str = "source"
 
 
 def page(
-    rows: Sequence[Row], naming: Sequence[Any], levels: Sequence[Any], *, sounds: int, doses: int
+    rows: Sequence[Row], naming: Sequence[Any], levels: Sequence[Any], *, sounds: int, doses: int, note: str = ""
 ) -> tuple[str, dict[str, Any]]:
     """The page as Markdown, and its figures."""
     seeds = len({row["seed"] for row in rows})
@@ -108,6 +108,7 @@ def page(
         lines += [
             "Official score of DCASE Task 2, mean over seeds; differences are to (a) on the same files, with a paired",
             f"bootstrap over {seeds} seeds and the recordings within.",
+            *note.splitlines(),
             "",
         ]
     else:
@@ -117,7 +118,7 @@ def page(
         if chosen:
             summary["tables"][title] = _table(lines, title, text, chosen)
     summary["chains"] = _chains(lines, rows)
-    lines += _verdict(summary["tables"])
+    lines += _verdict(summary["tables"], summary["chains"])
     if naming:
         lines += naming_lines(naming)
         summary["naming"] = naming_figures(naming)
@@ -181,7 +182,7 @@ def _chains(lines: list[str], rows: Sequence[Row]) -> dict[str, Any]:
     return found
 
 
-def _verdict(tables: Mapping[str, Any]) -> list[str]:
+def _verdict(tables: Mapping[str, Any], chains: Mapping[str, Any]) -> list[str]:
     """What it means, counted rather than told: rows whose interval lies above or below 0."""
     if not tables:
         return []
@@ -202,6 +203,10 @@ def _verdict(tables: Mapping[str, Any]) -> list[str]:
     plain = [table["official"]["sds"][1] - table["official"]["physics"][1] for table in tables.values()]
     worth = f"{np.mean(versus):+.3f} on average; (d) over (c) {np.mean(plain):+.3f}"
     lines.append(f"- Teaching by the prior, beyond adaptation, is worth {worth}.")
+    alone = [(name.partition(",")[0], one["full"]) for name, one in chains.items() if name.endswith(NAMES["none"])]
+    if alone:
+        gains = ", ".join(f"{one[1]:+.3f} [{one[2]:+.3f}, {one[3]:+.3f}] at {level}" for level, one in alone)
+        lines.append(f"- The full chain instead of raw sound, without such faults, is worth {gains}.")
     pays = any(up > down for up, down in every)
     means = (
         "pay in some places and cost in others" if pays else "cost more than they bring as a teacher of the detector"
