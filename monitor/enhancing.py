@@ -21,7 +21,7 @@ from monitor.stages import BATCH, TRUST, MaskStage, Separator, Shares, usual_of
 if TYPE_CHECKING:
     from sds_engine.separation.exdiff.model import ExDiffModel
 
-ENHANCED_TRUST = 0.15  # of what Ex-Diff learned: on simulated machines 0.05 to 0.5 are alike, 1 loses
+ENHANCED_TRUST = 0.15  # of what Ex-Diff learned, as in `separator`; 0.05 to 0.5 are as good on two simulated machines
 NFE = 1
 _NET, _SIZE, _DILATIONS, _ASK = "exdiff.net", "exdiff.size", "exdiff.dilations", "exdiff.ask"
 _POWER, _HOW = "exdiff.power", "exdiff.how"
