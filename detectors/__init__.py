@@ -4,7 +4,7 @@ A table of contents:
 
 - `frontend`: sound to features (log-mel, confidence, level); versioned, since models depend on it.
 - `base`: the interface (`fit`, `cross_fit`, `score`, `state`, `restore`) and `Evidence`.
-- `folds`: out-of-fold statistics that never split a recording.
+- `folds`, `many_folds`: out-of-fold statistics that never split a recording; five fits, or fifty where they are cheap.
 - `statistics`: what a context sounds like in few numbers per band.
 - `mahalanobis`, `neighbours`, `frame_gmm`, `controls` (never a default), `fusion` (the default); `lineup` names them.
 - `physical`: features that can be named, from `waveform` and `envelope` (impacts) with `kinematics` (what turns).
