@@ -45,7 +45,7 @@ COOLANT_DB = -3.0  # by the rule of docs/demo.md
 FAULTS = (
     Planned("coolant", "outer_race", 0.05, 0.25, COOLANT_DB),
     Planned("pump", "cavitation", 0.25, 0.55, -6.0),
-    Planned("gearbox", "inner_race", 0.35, 0.65, -10.0),
+    Planned("gearbox", "inner_race", 0.35, 0.65, -11.0),
     Planned("fan", "outer_race", 0.45, 0.75, -9.0),
     Planned("conveyor", "belt_squeal", 0.55, 0.85, -8.0),
 )
