@@ -64,15 +64,7 @@ def separate_file(
     except QueryError as error:
         raise WorkFailed(str(error)) from error
     out.mkdir(parents=True, exist_ok=True)
-    files = {"target": out / f"{source.stem}-target.wav", "residual": out / f"{source.stem}-residual.wav"}
-    if own is not None:
-        files["unmasked"] = out / f"{source.stem}-unmasked.wav"
-    peak = max(float(found.target.abs().max()), float(found.residual.abs().max()))
-    scale = min(1.0, 1.0 / peak) if peak else 1.0  # a part may reach beyond full scale where the mixture does not
-    write_wav(files["target"], scale * found.target[0].numpy(), RATE)
-    write_wav(files["residual"], scale * found.residual[0].numpy(), RATE)
-    if own is not None:
-        write_wav(files["unmasked"], scale * own.target[0].clamp(-1.0 / scale, 1.0 / scale).numpy(), RATE)
+    files, scale = _written(out, source.stem, found, own)
     said = {
         "source": str(source),
         "method": separator.name,
@@ -89,6 +81,19 @@ def separate_file(
     for path in files.values():
         say(str(path), quiet=quiet)
     return said
+
+
+def _written(out: Path, stem: str, found: Separated, own: Separated | None) -> tuple[dict[str, Path], float]:
+    """The sound files by what they hold, and by how much all of them were turned down."""
+    files = {"target": out / f"{stem}-target.wav", "residual": out / f"{stem}-residual.wav"}
+    peak = max(float(found.target.abs().max()), float(found.residual.abs().max()))
+    scale = min(1.0, 1.0 / peak) if peak else 1.0  # a part may reach beyond full scale where the mixture does not
+    write_wav(files["target"], scale * found.target[0].numpy(), RATE)
+    write_wav(files["residual"], scale * found.residual[0].numpy(), RATE)
+    if own is not None:
+        files["unmasked"] = out / f"{stem}-unmasked.wav"
+        write_wav(files["unmasked"], scale * own.target[0].clamp(-1.0 / scale, 1.0 / scale).numpy(), RATE)
+    return files, scale
 
 
 class _Unmasked:
