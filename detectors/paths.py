@@ -27,6 +27,7 @@ from detectors.fusion import part
 from detectors.kinematics import Kinematics
 from detectors.lineup import detector_named, new_detector
 from detectors.statistics import require
+from detectors.surroundings import kinds_of
 
 PATHS = ("raw", "separated", "residual")
 LOUD = 5.0  # healthy spreads that raw and residual sound keep to themselves
@@ -132,9 +133,12 @@ class PathModel:
         separator: Mapping[str, Tensor],
         kinematics: Kinematics | None = None,
     ) -> PathModel:
-        """Fit and calibrate out of fold on healthy contexts of recordings numbered by groups [batch]."""
+        """Fit and calibrate out of fold on healthy contexts of recordings numbered by groups [batch].
+
+        Surroundings are told from raw sound, and doubted as those of raw sound alone are.
+        """
         worst, statistic = Worst.fit(name, healthy, groups, kinematics)
-        return cls(worst, calibrate(statistic, groups), separator)
+        return cls(worst, calibrate(statistic, groups, kinds_of(healthy["raw"])), separator)
 
     @torch.inference_mode()
     def score(self, paths: Paths) -> PathScored:
