@@ -27,7 +27,6 @@ from detectors.fusion import part
 from detectors.kinematics import Kinematics
 from detectors.lineup import detector_named, new_detector
 from detectors.statistics import require
-from detectors.surroundings import kinds_of
 
 PATHS = ("raw", "separated", "residual")
 LOUD = 5.0  # healthy spreads that raw and residual sound keep to themselves
@@ -135,10 +134,11 @@ class PathModel:
     ) -> PathModel:
         """Fit and calibrate out of fold on healthy contexts of recordings numbered by groups [batch].
 
-        Surroundings are told from raw sound, and doubted as those of raw sound alone are.
+        Surroundings are not doubted here as those of raw sound alone are (`surroundings.doubted`): separation takes them
+        away, and joined paths keep their nominal rate without (docs/separation.md).
         """
         worst, statistic = Worst.fit(name, healthy, groups, kinematics)
-        return cls(worst, calibrate(statistic, groups, kinds_of(healthy["raw"])), separator)
+        return cls(worst, calibrate(statistic, groups), separator)
 
     @torch.inference_mode()
     def score(self, paths: Paths) -> PathScored:
