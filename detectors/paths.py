@@ -134,8 +134,8 @@ class PathModel:
     ) -> PathModel:
         """Fit and calibrate out of fold on healthy contexts of recordings numbered by groups [batch].
 
-        Surroundings are not doubted here as those of raw sound alone are (`surroundings.doubted`): separation takes them
-        away, and joined paths keep their nominal rate without (docs/separation.md).
+        Surroundings are not doubted here as those of raw sound alone are (`surroundings.doubted`): separation takes
+        them away, and joined paths keep their nominal rate without (docs/separation.md).
         """
         worst, statistic = Worst.fit(name, healthy, groups, kinematics)
         return cls(worst, calibrate(statistic, groups), separator)
