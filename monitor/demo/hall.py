@@ -39,7 +39,7 @@ NAMES = {
 }
 DETECTOR = "neighbours"  # for all three paths in seconds; the default has a network to train besides
 
-COOLANT_DB = -2.0  # by the rule of docs/demo.md
+COOLANT_DB = -3.0  # by the rule of docs/demo.md
 # Levels in dB of the fault's own sound over the machine's, both at 1 m. Times as shares of the stream. The coolant
 # pump's fault is over before others begin: what a louder neighbour explains would not be announced.
 FAULTS = (
