@@ -268,13 +268,13 @@ def section(kept: Mapping[str, Any]) -> str:
         heads = [f"{level} dB ({len(found[RAW]['by_seed'])} seeds)" for level, found in levels.items()]
         lines += ["| | " + " | ".join(heads) + " | false alarms at 0.1 |"]
         lines += ["|---|" + "---:|" * (len(levels) + 1)]
-        for row in ROWS:
+        for row in (row for row in ROWS if all(row in found for found in levels.values())):
             cells = [_cell(found[row], row) for found in levels.values()]
             alarms = " / ".join(f"{found[row]['false_alarms']:.2f}" for found in levels.values())
             lines.append(f"| {row} | " + " | ".join(cells) + f" | {alarms} |")
         over = [
             f"{one['official']:+.3f} [{one['ci'][0]:+.3f}, {one['ci'][1]:+.3f}]"
-            for one in (found[ENHANCED]["over_full"] for found in levels.values())
+            for one in (found[ENHANCED]["over_full"] for found in levels.values() if ENHANCED in found)
         ]
         lines += ["", f"What Ex-Diff adds to the full chain, with paired 95% intervals: {'; '.join(over)}.", ""]
     table = "\n".join(lines)
@@ -296,8 +296,8 @@ fan, training backgrounds, injected faults; official score of the nearest neighb
 
 - raw .745; the enrolment's mask, weighted .78; leaning towards the usual level where nothing is believed .91.
 - the network's mask is nearer to the truth (mean squared error .11 instead of .17) and finds fewer faults (.72, leaning
-  and all): what it gets wrong follows the background. So the stage trusts a tenth of what it adds, and adaptation of
-  the network beyond the enrolment brings little.
+  and all): what it gets wrong follows the background. So the stage trusts a twentieth of what it adds, and adaptation
+  of the network beyond the enrolment brings little.
 - raw and residual sound at par with the separated path cost a quarter of the gain (.865); raw sound by the machine's
   share of it costs next to nothing, and keeps what a mask would erase where the hall is quiet.
 """
