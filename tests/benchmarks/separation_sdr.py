@@ -130,10 +130,10 @@ machine and coloured noise, {SECONDS} s each; asked for by another recording of 
 
 So what Ex-Diff learned is true of the kinds of machine it learned from: there, with full trust, it is ahead of the
 extractor, of itself retrained without latents and of diffusion from the mixture alone, at every level. On the real fan
-it is behind all three with full trust, and with the shipped trust it is ahead of the extractor at 0 dB and level with it
-below; more evaluations or drawing gain nothing anywhere. Adapted to the fan's site it is ahead of the adapted extractor by
-about .2 dB at 0 and -6 dB and level at -12 dB, and so is the variant without latents: that latents help on a real
-machine is not shown.
+it is behind all three with full trust; with the shipped trust it is ahead of the extractor at 0 dB and level with it
+below. More evaluations or drawing gain nothing anywhere. Adapted to the fan's site it is ahead of the adapted
+extractor by .2 dB at 0 and -6 dB and level at -12 dB, and ahead of adapted diffusion from the mixture alone at every
+level, but not of the variant without latents: that latents help on a real machine is not shown.
 """
 
 
