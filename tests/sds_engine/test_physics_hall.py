@@ -38,11 +38,12 @@ def test_line_is_five_machines_and_eight_microphones(line: SimulatedLine) -> Non
 
 @pytest.mark.parametrize("seed", [5, 6])
 def test_the_corner_is_a_hard_place(seed: int) -> None:
-    """The coolant pump's microphone must hear the hall 6 to 16 dB louder than the pump."""
+    """The coolant pump's microphone must hear the hall 6 to 16 dB louder than the pump, as the mean over 32 s."""
     line = demo_line(seed, corner=True)
     assert len(line.mics) == 9
-    (alone,), (hall,) = (list(line.apart("coolant", 1, 8.0, runs=runs)) for runs in (True, False))
-    assert -16 < rms_db(alone["coolant-1"]) - rms_db(hall["coolant-1"]) < -6
+    (alone,) = line.apart("coolant", 1, 8.0, runs=True)
+    hall = np.concatenate([one["coolant-1"] for one in line.apart("coolant", 4, 8.0, runs=False)])
+    assert -16 < rms_db(alone["coolant-1"]) - rms_db(hall) < -6
     assert line.hall.places["coolant"].to(CORNER_MICS["coolant-1"][1]) < 0.6
     assert demo_line(seed).machines.keys() == line.machines.keys() - {"coolant"}
 
