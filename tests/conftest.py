@@ -10,8 +10,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from collections.abc import Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 from kafka_server import VERSION, KafkaServer, why_absent
+
+# The same examples in every run: a change is judged by what it changed. HYPOTHESIS_PROFILE=searching looks anew.
+hypothesis.settings.register_profile("repeatable", derandomize=True)
+hypothesis.settings.register_profile("searching")
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 _REPORT = pytest.StashKey[str]()
 _KEY = "kafka"
