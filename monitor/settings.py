@@ -131,7 +131,18 @@ class Chain(Part):
         return self
 
 
-class Alarms(Part):
+class AlarmRules(Part):
+    """What of `[alarms]` decides which alarms open; `Alarms` says how. A side of a comparison has these alone."""
+
+    false_alarms_per_week: float = Field(1.0, gt=0.0, le=10_000.0)
+    looks: int = Field(6, ge=1, le=60)
+    judge_recordings: bool = True
+    on_delay_s: float = Field(0.0, ge=0.0)
+    off_delay_s: float = Field(60.0, ge=0.0)
+    hysteresis: float = Field(0.3, ge=0.0)
+
+
+class Alarms(AlarmRules):
     """When a run of odd windows becomes an alarm. Times are event time, in seconds.
 
     A *look* is one scored window per detector context: looks of a microphone do not overlap. An alarm opens when
@@ -146,12 +157,6 @@ class Alarms(Part):
     minutes are a flood (`hall_alarms`).
     """
 
-    false_alarms_per_week: float = Field(1.0, gt=0.0, le=10_000.0)
-    looks: int = Field(6, ge=1, le=60)
-    judge_recordings: bool = True
-    on_delay_s: float = Field(0.0, ge=0.0)
-    off_delay_s: float = Field(60.0, ge=0.0)
-    hysteresis: float = Field(0.3, ge=0.0)
     danger_after_s: float = Field(600.0, ge=0.0)
     unknown_after_s: float = Field(30.0, gt=0.0)
     lateness_s: float = Field(60.0, ge=0.0)

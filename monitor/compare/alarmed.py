@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.compare.faults import sounds_for
-from monitor.compare.side import Side, SideAlarms
+from monitor.compare.side import Side
 from monitor.errors import WorkFailed
 from monitor.manifest import Manifest, Row
 from monitor.roi.listen import Chain, listen
 from monitor.roi.replay import Alarm
 from monitor.roi.trial import read_trial
-from monitor.settings import Alarms
+from monitor.settings import AlarmRules, Alarms
 
 TIMED = ("judge_recordings", "on_delay_s", "off_delay_s", "hysteresis")  # without times they decide nothing
 
@@ -39,7 +39,7 @@ def judged_alike(sides: tuple[Side, Side], paths: tuple[Path, Path]) -> tuple[Si
             raise WorkFailed(
                 f'{path}: chain = "{side.chain}" beside [alarms], allowed is raw or full: what `roi` computes'
             )
-    a, b = (side.model_copy(update={"alarms": side.alarms or SideAlarms()}) for side in sides)
+    a, b = (side.model_copy(update={"alarms": side.alarms or AlarmRules()}) for side in sides)
     return a, b
 
 

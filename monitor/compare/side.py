@@ -8,18 +8,8 @@ from typing import Literal
 from pydantic import Field
 
 from monitor.roi.costs import read_settings
+from monitor.settings import AlarmRules
 from monitor.settings_web import Part
-
-
-class SideAlarms(Part):
-    """What of `[alarms]` in line.toml decides which alarms open, with the same defaults."""
-
-    false_alarms_per_week: float = Field(1.0, gt=0.0, le=10_000.0)
-    looks: int = Field(6, ge=1, le=60)
-    judge_recordings: bool = True
-    on_delay_s: float = Field(0.0, ge=0.0)
-    off_delay_s: float = Field(60.0, ge=0.0)
-    hysteresis: float = Field(0.3, ge=0.0)
 
 
 class Side(Part):
@@ -40,7 +30,7 @@ class Side(Part):
     adapt_minutes: float = Field(8.0, gt=0.0, le=600.0)
     window_s: float = Field(2.0, ge=0.5, le=10.0)
     false_alarm_share: float | None = Field(None, gt=0.0, lt=1.0)
-    alarms: SideAlarms | None = None
+    alarms: AlarmRules | None = None
 
 
 def read_side(path: Path) -> Side:

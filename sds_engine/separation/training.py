@@ -9,6 +9,8 @@ from sds_engine.separation.mixing import Examples
 from sds_engine.separation.network import MaskNet
 
 ENTROPY_SHARE = 0.5
+_FLOOR = 1e-3  # 30 dB of SI-SDR are good enough
+_LEAST_SHARE = 1e-7  # of the mixture's energy; below it there is no target
 LEARNING_TRUST = 0.5  # the share of what is learned that the loss sees where there is an enrolment
 
 
@@ -37,8 +39,16 @@ def si_sdr_nepers(mask: Tensor, examples: Examples) -> Tensor:
     """
     mixture = 10.0 ** (examples.log_mel / 10.0)
     whole = examples.target.sum(dim=(1, 2))
-    alike = (mask * examples.cross).sum(dim=(1, 2)).clamp_min(0.0).square()
-    energy = (mask.square() * mixture).sum(dim=(1, 2)) * whole
-    there = whole > 1e-7 * mixture.sum(dim=(1, 2))
-    share = (alike[there] / energy[there].clamp_min(1e-20)).clamp(0.0, 1.0)
-    return (torch.log(share + 1e-3) - torch.log(1.0 - share + 1e-3)).sum() / len(mask)
+    alike = (mask * examples.cross).sum(dim=(1, 2))
+    return mean_nepers(alike, (mask.square() * mixture).sum(dim=(1, 2)), whole, mixture.sum(dim=(1, 2)))
+
+
+def mean_nepers(alike: Tensor, energy: Tensor, whole: Tensor, mixture: Tensor) -> Tensor:
+    """SI-SDR in nepers of power, up to 30 dB, from <Y, S>, |Y|^2, |S|^2 and |X|^2 [batch], as the mean of a batch.
+
+    Examples without a target count as 0.
+    """
+    there = whole > _LEAST_SHARE * mixture
+    share = alike[there].clamp_min(0.0).square() / (energy[there] * whole[there]).clamp_min(1e-20)
+    share = share.clamp(0.0, 1.0)
+    return (torch.log(share + _FLOOR) - torch.log(1.0 - share + _FLOOR)).sum() / len(whole)

@@ -9,11 +9,11 @@ from trialscene import Fault, write_trial
 
 from monitor.compare.alarmed import judged_alike, untimed_notes
 from monitor.compare.page import note_in
-from monitor.compare.side import Side, SideAlarms, differences, flat, read_side
+from monitor.compare.side import Side, differences, flat, read_side
 from monitor.compare.versus import compare, read_sides
 from monitor.errors import SettingsError, WorkFailed
 from monitor.manifest import read_manifest
-from monitor.settings import Alarms
+from monitor.settings import AlarmRules, Alarms
 
 
 def side(folder: Path, name: str, text: str) -> Path:
@@ -25,14 +25,14 @@ def side(folder: Path, name: str, text: str) -> Path:
 def test_the_defaults_are_those_of_line_toml() -> None:
     """A side that says nothing of a key is judged as `run` would with the same silence."""
     plain = Alarms().model_dump()
-    assert SideAlarms().model_dump() == {key: plain[key] for key in SideAlarms.model_fields}
+    assert AlarmRules().model_dump() == {key: plain[key] for key in AlarmRules.model_fields}
 
 
 def test_one_side_with_alarms_judges_both_by_alarms(tmp_path: Path) -> None:
     """The other side gets the defaults, so that both are judged alike; what differs is named key by key."""
     plain, eager = side(tmp_path, "a", ""), side(tmp_path, "b", "[alarms]\nlooks = 1\nhysteresis = 0.0")
     a, b = read_sides((plain, eager))
-    assert a.alarms == SideAlarms()
+    assert a.alarms == AlarmRules()
     assert differences(a, b) == ("alarms.looks", "alarms.hysteresis")
     assert flat(b)["alarms.looks"] == 1
     assert "alarms.looks" not in flat(Side())
@@ -86,7 +86,7 @@ def test_the_chain_may_differ(tmp_path: Path) -> None:
 def test_what_decides_nothing_without_times_is_said(tmp_path: Path) -> None:
     """Delays and hysteresis need times; the note is in the reader's language."""
     manifest = read_manifest(write_trial(tmp_path, machines=1, train=2, days=2, timed=False))
-    sides = judged_alike((Side(), Side(alarms=SideAlarms(hysteresis=0.0))), (Path("a"), Path("b")))
+    sides = judged_alike((Side(), Side(alarms=AlarmRules(hysteresis=0.0))), (Path("a"), Path("b")))
     (note,) = untimed_notes(manifest, sides)
     assert note.startswith("alarms.hysteresis: without the column start")
     assert "start 列がない" in note_in("ja", note)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from humknocks import hum_and_knocks
 from torch import Tensor
 
 from sds_engine.dsp import si_sdr
@@ -20,21 +21,10 @@ SETTINGS = SeparationSettings(
 )
 
 
-def sounds() -> tuple[Tensor, Tensor]:
-    """A hum and two knocks, RMS of their sum about 1."""
-    t = torch.arange(TIME) / 16_000
-    hum = torch.sin(2 * torch.pi * 300 * t) + 0.5 * torch.sin(2 * torch.pi * 900 * t)
-    knock = torch.zeros(TIME)
-    for start in (700, 2300):
-        ring = torch.arange(TIME - start) / 16_000
-        knock[start:] += 2 * torch.exp(-400 * ring) * torch.sin(2 * torch.pi * 2500 * ring)
-    return hum, knock
-
-
 @pytest.fixture(scope="module")
 def prior() -> Prior:
     """Prompts "hum" and "knock", each a Gaussian around the true sound as `BySds` hears it: at RMS 1 of the mixture."""
-    hum, knock = sounds()
+    hum, knock = hum_and_knocks(TIME)
     level = (hum + knock).square().mean().sqrt()
     mixture = Mixture(torch.stack([hum, knock]) / level, torch.full((2, TIME), 0.3), torch.ones(2) / 2)
     return oracle_prior(mixture, ["hum", "knock"])
@@ -46,7 +36,7 @@ def asked(prior: Prior, prompt: str) -> Query:
 
 def test_each_prompt_brings_out_its_sound(prior: Prior) -> None:
     """With exact priors each of two soft sounds gains 10 dB SI-SDR at least, and the parts add up to the mixture."""
-    hum, knock = sounds()
+    hum, knock = hum_and_knocks(TIME)
     mix = 0.01 * (hum + knock)[None]
     for wanted, other, truth in (("hum", "knock", hum), ("knock", "hum", knock)):
         found = BySds(prior, others=[other], settings=SETTINGS)(mix, asked(prior, wanted))
@@ -58,7 +48,7 @@ def test_each_prompt_brings_out_its_sound(prior: Prior) -> None:
 
 def test_the_seed_decides_and_batch_mates_do_not(prior: Prior) -> None:
     """The same seed gives the same parts, another one others; a mixture among others is separated as if alone."""
-    hum, knock = sounds()
+    hum, knock = hum_and_knocks(TIME)
     rows = 0.05 * torch.stack([hum + knock, hum - knock])
     few = SeparationSettings(SdsSettings(guidance=0.0, steps=1, draws=1, windows=(256,), iterations=3), "wave")
 
@@ -102,7 +92,7 @@ def test_a_missing_prior_is_told(tmp_path: object, monkeypatch: pytest.MonkeyPat
 
 def test_as_a_teacher_it_gives_targets_and_background(prior: Prior) -> None:
     """Recordings of a working hall become a target and a background each, which add up to them."""
-    hum, knock = sounds()
+    hum, knock = hum_and_knocks(TIME)
     mix = 0.05 * (hum + knock)
     site = taught_sound([mix, mix], BySds(prior, others=["knock"], settings=SETTINGS), asked(prior, "hum"))
     assert len(site.targets) == len(site.background) == 2

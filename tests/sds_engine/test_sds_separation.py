@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from humknocks import hum_and_knocks
 from sds_oracles import DOUBLE, MU_A, MU_B, TIME, Antithetic, t_of, two_gaussians
 from torch import Tensor
 
@@ -81,12 +82,7 @@ def test_without_a_prior_the_mixture_is_all_that_counts() -> None:
 
 
 def two_sounds(seconds_samples: int = 4096) -> tuple[Tensor, Tensor, Tensor]:
-    t = torch.arange(seconds_samples) / 16_000
-    hum = torch.sin(2 * torch.pi * 300 * t) + 0.5 * torch.sin(2 * torch.pi * 900 * t)
-    knock = torch.zeros(seconds_samples)
-    for start in (700, 2300):
-        ring = torch.arange(seconds_samples - start) / 16_000
-        knock[start:] += 2 * torch.exp(-400 * ring) * torch.sin(2 * torch.pi * 2500 * ring)
+    hum, knock = hum_and_knocks(seconds_samples)
     return hum, knock, hum + knock
 
 

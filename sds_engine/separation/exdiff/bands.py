@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from sds_engine.separation.exdiff.bridge import sample
-from sds_engine.separation.exdiff.cells import cells_of_bands, pooled, spread, widths
-from sds_engine.separation.exdiff.model import Asked, Belief, ExDiffModel, Guess, Look, dot
+from sds_engine.separation.exdiff.cells import pooled, spread, widths
+from sds_engine.separation.exdiff.model import Asked, Belief, ExDiffModel, Guess, Look, dot, on_cells
 from sds_engine.separation.grid import FLOOR, mel_bands
 
 _LEAST = 1e-4  # of a gain: logits stay finite
@@ -41,7 +41,7 @@ def correct(
     guess: the extractor's logits [batch, mel, frame] and latents [batch, token, latent], as the network was trained on.
     """
     look = look_at(log_mel, fine_db, asked)
-    first = Guess(_on_cells(guess[0]), guess[1])
+    first = Guess(on_cells(guess[0]), guess[1])
     seen = model.see(look, first)
     beliefs: list[Belief] = []
 
@@ -85,9 +85,3 @@ def _in_bands(cells: Tensor, power: Tensor) -> Tensor:
 
 def _cells_in_bands(device: torch.device) -> Tensor:
     return pooled(mel_bands(device).T).T * widths(device)[:, None]
-
-
-def _on_cells(logits: Tensor) -> Tensor:
-    """Logits of gains of mel bands [batch, mel, frame] as those of cells [batch, frame, cell]."""
-    gain = torch.sigmoid(logits.float()).transpose(1, 2) @ cells_of_bands(logits.device)
-    return torch.logit(gain.clamp(_LEAST, 1.0 - _LEAST))

@@ -146,11 +146,11 @@ class ExDiffModel(nn.Module):
     def guess(self, look: Look) -> Guess:
         """The extractor's answer, or without one what the enrolment alone says."""
         if self.extractor is None:
-            return Guess(_on_cells(enrolment_logits(look.mel, look.query)), None)
+            return Guess(on_cells(enrolment_logits(look.mel, look.query)), None)
         learns = self.variant == "joint" and torch.is_grad_enabled()
         with torch.set_grad_enabled(learns), torch.autocast("cpu", torch.bfloat16, enabled=self.fast):
             logits, latents = self.extractor.answer(look.mel, look.query, self.guide_trust)
-        return Guess(_on_cells(logits), latents)
+        return Guess(on_cells(logits), latents)
 
     def see(self, look: Look, guess: Guess | None = None, *, trust: float = 1.0) -> Seen:
         """What this variant sees of mixtures; `guess` where another one's of the same extractor is at hand."""
@@ -214,7 +214,7 @@ def _variance(gain: Tensor, look: Look) -> Tensor:
     return gain * (1.0 - gain) * look.power + _LEAST_VARIANCE * look.unit
 
 
-def _on_cells(logits: Tensor) -> Tensor:
+def on_cells(logits: Tensor) -> Tensor:
     """Logits of gains of mel bands [batch, mel, frame] as those of cells [batch, frame, cell]."""
     gain = torch.sigmoid(logits.float()).transpose(1, 2) @ cells_of_bands(logits.device)
     return torch.logit(gain.clamp(_LEAST_GAIN, 1.0 - _LEAST_GAIN))

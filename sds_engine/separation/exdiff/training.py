@@ -17,13 +17,12 @@ from sds_engine.separation.exdiff.cells import pooled, spread, widths
 from sds_engine.separation.exdiff.mixing import Heard
 from sds_engine.separation.exdiff.model import Belief, ExDiffModel, Guess, Look, dot, weights
 from sds_engine.separation.grid import FLOOR, power
+from sds_engine.separation.training import mean_nepers
 
 ALONG = 4  # every fourth example is asked on the way, the others at t = 1
 EVEN = 0.3  # share of the loss that counts every cell alike, loud or soft
 SURE = 0.02  # share of the likelihood, which teaches the variance
 _LEAST_T = 0.02
-_FLOOR = 1e-3  # 30 dB of SI-SDR are good enough
-_LEAST_SHARE = 1e-7  # of the mixture's energy; below it there is no target
 
 
 @dataclass(frozen=True)
@@ -115,10 +114,7 @@ def _si_sdr(task: Task, found: Answer) -> Tensor:
     alike, energy, whole, mixture = (
         (width * one).sum(dim=(1, 2)) for one in (found.alike, found.energy, task.truth, task.look.power)
     )
-    there = whole > _LEAST_SHARE * mixture
-    share = alike[there].clamp_min(0.0).square() / (energy[there] * whole[there]).clamp_min(1e-20)
-    share = share.clamp(0.0, 1.0)
-    return (torch.log(share + _FLOOR) - torch.log(1.0 - share + _FLOOR)).sum() / len(whole)
+    return mean_nepers(alike, energy, whole, mixture)
 
 
 def _even(task: Task, error: Tensor) -> Tensor:
