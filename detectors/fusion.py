@@ -2,10 +2,11 @@
 
 On one machine the nearest neighbour wins, on another the Mahalanobis distance, and healthy sound alone cannot tell
 which it will be. So nothing is chosen: whatever looks at the sound in its own way is a member once
-(a Gaussian of statistics, their nearest neighbour, that of the noise floor, a mixture of frames, features with names,
-and what a network learns from the machine's own sound). One thing healthy sound does tell: which members' out-of-fold
-scores follow the surroundings (`surroundings`). They hear the hall and not the machine, and weigh less: by the square
-of the share of their scatter that the kind of surroundings leaves unexplained.
+(a Gaussian of statistics and their nearest neighbour, the nearest neighbour of the noise floor, both of levels in quiet
+moments, a mixture of frames, features with names, and what a network learns from the machine's own sound). One thing
+healthy sound does tell: which members' out-of-fold scores follow the surroundings (`surroundings`). They hear the hall
+and not the machine, and weigh less: by the square of the share of their scatter that the kind of surroundings leaves
+unexplained.
 
 Every member speaks in robust z-scores of its out-of-fold healthy statistics: one that faults move by many healthy
 spreads carries the mean, one that they do not move adds little. The spread is that of the upper half: what healthy
@@ -23,7 +24,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import ClassVar, Self
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -32,8 +33,8 @@ from detectors.base import CONTEXT_S, Detector, Evidence
 from detectors.frame_gmm import FrameGmm
 from detectors.impulses import Impulses
 from detectors.kinematics import Kinematics
-from detectors.mahalanobis import Mahalanobis
-from detectors.neighbours import FloorNeighbours, Neighbours
+from detectors.mahalanobis import Mahalanobis, QuietMahalanobis
+from detectors.neighbours import FloorNeighbours, Neighbours, QuietNeighbours
 from detectors.physical import Physical
 from detectors.selfsupervised import SelfSupervised
 from detectors.statistics import require, upper_spread
@@ -43,13 +44,24 @@ Part = (
     type[Mahalanobis]
     | type[Neighbours]
     | type[FloorNeighbours]
+    | type[QuietMahalanobis]
+    | type[QuietNeighbours]
     | type[FrameGmm]
     | type[Physical]
     | type[SelfSupervised]
     | type[Impulses]
 )
-QUICK_MEMBERS: tuple[Part, ...] = (Mahalanobis, Neighbours, FloorNeighbours, FrameGmm, Physical)
+QUICK_MEMBERS: tuple[Part, ...] = (
+    Mahalanobis,
+    Neighbours,
+    FloorNeighbours,
+    QuietMahalanobis,
+    QuietNeighbours,
+    FrameGmm,
+    Physical,
+)
 MEMBERS: tuple[Part, ...] = (*QUICK_MEMBERS, SelfSupervised)
+LATE: tuple[Part, ...] = (QuietMahalanobis, QuietNeighbours)  # stored models of before do without them
 SENTINELS: tuple[Part, ...] = (Impulses,)
 SILENT = 9.0  # healthy spreads that a sentinel keeps to itself
 
@@ -58,7 +70,7 @@ class Fusion:
     """Weighted mean of the members' robust z-scores, tamed, and what sentinels find very odd."""
 
     name = "fusion"
-    members: ClassVar[tuple[Part, ...]] = MEMBERS
+    members: tuple[Part, ...] = MEMBERS  # of a restored model: those that it was stored with
     context_s = CONTEXT_S
     needs_waveform = True
 
@@ -117,9 +129,12 @@ class Fusion:
     @classmethod
     def restore(cls, state: Mapping[str, Tensor]) -> Self:
         """From its state; raises ValueError where that does not fit together."""
-        kinds = (*cls.members, *SENTINELS)
-        require(state, centre=(len(kinds),), spread=(len(kinds),), weight=(len(cls.members),))
         self = cls()
+        stored = {key.partition(".")[0] for key in state}
+        if not stored & {kind.name for kind in LATE}:
+            self.members = tuple(kind for kind in cls.members if kind not in LATE)
+        kinds = (*self.members, *SENTINELS)
+        require(state, centre=(len(kinds),), spread=(len(kinds),), weight=(len(self.members),))
         self._parts = tuple(kind.restore(part(state, kind.name)) for kind in kinds)
         self._centre, self._spread = state["centre"], state["spread"]
         self._weight = state["weight"]
@@ -130,7 +145,7 @@ class QuickFusion(Fusion):
     """The fusion without the part that trains a network."""
 
     name = "quick-fusion"
-    members: ClassVar[tuple[Part, ...]] = QUICK_MEMBERS
+    members = QUICK_MEMBERS
 
 
 def robust_scale(statistics: Tensor) -> tuple[Tensor, Tensor]:

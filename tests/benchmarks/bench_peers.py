@@ -27,9 +27,9 @@ from peer_autoencoder import EPOCHS, fit_baseline
 from peers import Fit, fit_clip_vectors, run_peers
 
 from monitor.contenders import contenders
-from monitor.evaluate import evaluate_machine, make_report
+from monitor.evaluate import Machine, evaluate_machine, make_report
 from monitor.evaluate_machine import share
-from monitor.manifest import read_manifest
+from monitor.manifest import Manifest, read_manifest
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks"
 NOMINAL = "0.1"
@@ -69,7 +69,22 @@ def joined(
         machines.append(machine)
     report = make_report(manifest, machines, kinds, "raw", seed)
     report["protocol"]["epochs"] = epochs
+    report["files"] = [
+        file for machine in machines for file in _files(manifest, machine, report["protocol"]["default"])
+    ]
     return report
+
+
+def _files(manifest: Manifest, machine: Machine, default: str) -> list[dict[str, Any]]:
+    """The machine's test files, and the p-value that the default gives each."""
+    tested = [row for row in manifest.rows if (row.machine, row.split) == (machine.name, "test")]
+    rows = [row for row in tested if row.label in ("normal", "anomaly")]
+    p = machine.outcomes[default].p if default in machine.outcomes else [None] * len(rows)
+    return [
+        {"name": row.file.stem, "recording": row.recording, "domain": row.domain, "label": row.label, "p": float(value)}
+        for row, value in zip(rows, p, strict=True)
+        if value is not None
+    ]
 
 
 def measure(tool: Path, level: float, seed: int, detectors: str, epochs: int) -> dict[str, Any]:
