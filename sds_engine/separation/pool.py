@@ -157,28 +157,32 @@ def recorded_sources(
 ) -> tuple[list[Source], list[Heard]]:
     """The recordings of a folder: sources by class (the name up to `__`), and the training list.
 
-    Of a file that is kept, both name and folder must not be `FORBIDDEN`. A licence is read from `manifest.csv` beside
-    the files (columns file, licence); without one it reads "not stated". Raises ValueError for a forbidden file.
+    Of a file that is kept, both name and folder must not be `FORBIDDEN`. `manifest.csv` beside the files (columns file,
+    licence, prompt) says licences, otherwise "not stated", and what a class is asked for by, otherwise its name; with
+    an empty prompt only by its sound. Raises ValueError for a forbidden file.
     """
-    licences = _licences(folder / "manifest.csv")
+    rows = _manifest(folder / "manifest.csv")
     classes: dict[str, list[NDArray[np.float32]]] = {}
+    prompts: dict[str, str] = {}
     heard = []
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() not in (".flac", ".wav", ".ogg") or not keep(path.name):
             continue
         if any(word in path.as_posix().lower() for word in FORBIDDEN):
             raise ValueError(f"{path}: what ships must not hear it; leave it out")
-        name, cut, _ = path.stem.partition("__")
+        name, row = path.stem.partition("__")[0], rows.get(path.name, {})
         samples = _fill(read(path))
-        classes.setdefault(name if cut else path.stem, []).append(samples)
+        classes.setdefault(name, []).append(samples)
+        prompts[name] = row.get("prompt", name.replace("_", " "))
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        heard.append(Heard(f"{folder.name}/{path.name}", digest, licences.get(path.name, "not stated")))
-    return [_recorded(name, clips) for name, clips in classes.items()], heard
+        licence = row.get("licence", row.get("license", "not stated"))
+        heard.append(Heard(f"{folder.name}/{path.name}", digest, licence))
+    return [_recorded(name, prompts[name], clips) for name, clips in classes.items()], heard
 
 
-def _recorded(name: str, clips: Sequence[NDArray[np.float32]]) -> Source:
+def _recorded(name: str, prompt: str, clips: Sequence[NDArray[np.float32]]) -> Source:
     levelled = [clip / max(float(np.sqrt(np.mean(np.square(clip)))), 1e-4) for clip in clips]
-    return Source(name, (name.replace("_", " "),), _half(levelled, 1.0), _half([], 1.0))
+    return Source(name, (prompt,) if prompt else (), _half(levelled, 1.0), _half([], 1.0))
 
 
 def _fill(samples: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -193,11 +197,11 @@ def _half(clips: Sequence[NDArray[np.floating[Any]]], level: float) -> F16:
     return np.asarray(np.stack(clips) / level, dtype=np.float16)
 
 
-def _licences(path: Path) -> dict[str, str]:
+def _manifest(path: Path) -> dict[str, dict[str, str]]:
+    """The rows of a manifest by file; none where there is no manifest."""
     import csv
 
     if not path.is_file():
         return {}
     with path.open(encoding="utf-8", newline="") as handle:
-        rows = csv.DictReader(handle)
-        return {row.get("file", ""): row.get("licence", row.get("license", "not stated")) for row in rows}
+        return {row.get("file", ""): row for row in csv.DictReader(handle)}

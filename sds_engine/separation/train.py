@@ -188,7 +188,7 @@ def pool(options: argparse.Namespace) -> tuple[list[Source], list[Heard]]:
     heard: list[Heard] = []
     for folder in options.background:
         found, listed = recorded_sources(folder, read=_read, keep=_keep)
-        sources += found * max(1, options.each // 2)  # classes are few beside individuals: ask for them as often
+        sources += found * max(1, 5 * options.each // max(1, len(found)))  # few classes: ask for them as often
         heard += listed
     say(f"{len(sources)} sources, {len(heard)} recordings, {time.monotonic() - started:.0f} s")
     return sources, heard

@@ -184,6 +184,17 @@ def test_what_ships_must_not_hear_the_test_side(tmp_path: Path) -> None:
         recorded_sources(tmp_path, read=quiet)
 
 
+def test_a_manifest_says_licence_and_prompt(tmp_path: Path) -> None:
+    """A class is asked for by its manifest's prompt, with an empty one only by sound, without a row by its name."""
+    for name in ("a_saw__1.wav", "b__1.wav", "big_mill__1.wav"):
+        (tmp_path / name).write_bytes(name.encode())
+    rows = "file,licence,prompt\na_saw__1.wav,CC0,circular saw\nb__1.wav,CC-BY-4.0,\n"
+    (tmp_path / "manifest.csv").write_text(rows, "utf-8")
+    found, heard = recorded_sources(tmp_path, read=quiet)
+    assert {one.name: one.prompts for one in found} == {"a_saw": ("circular saw",), "b": (), "big_mill": ("big mill",)}
+    assert [one.licence for one in heard] == ["CC0", "CC-BY-4.0", "not stated"]
+
+
 @pytest.mark.skipif(not (WEIGHTS / "extractor.json").exists(), reason="no extractor is shipped")
 @pytest.mark.skipif(not SHARED.exists(), reason="needs the development recordings")
 def test_the_shipped_list_holds_no_test_recording() -> None:
