@@ -150,6 +150,9 @@ def score(
     channel: Annotated[int, typer.Option("--channel", min=0, help="Channel of files that have several.")] = 0,
     out: Annotated[Path | None, typer.Option("--out", help="scores.csv or scores.parquet; default: CSV here.")] = None,
     plot: Annotated[bool, typer.Option("--plot", help="Draw a heat map for each file, beside --out.")] = False,
+    chain: Annotated[
+        Literal["raw", "full"] | None, typer.Option("--chain", help="Default: full where the model has a separator.")
+    ] = None,
     lang: Annotated[Lang, typer.Option("--lang", help="Language of the pictures.")] = "en",
     tap: Annotated[
         bool, typer.Option("--tap", help="The files are parts struck with a hammer: one row per file.")
@@ -174,7 +177,7 @@ def score(
         raise typer.BadParameter("it goes with --tap", param_hint="--reference")
     from monitor.score import score_files
 
-    rows = score_files(files, model, mic=mic, channel=channel, out=out, plot=plot, lang=lang)
+    rows = score_files(files, model, mic=mic, channel=channel, out=out, plot=plot, lang=lang, chain=chain)
     if as_json:
         _print_json(rows)
 

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from monitor.errors import WorkFailed
 from streams import soundfiles
 
 FORMATS = (".csv", ".parquet")
+ChainName = Literal["raw", "full"]
 
 
 def score_files(
@@ -31,15 +32,20 @@ def score_files(
     out: Path | None = None,
     plot: bool = False,
     lang: str = "en",
+    chain: ChainName | None = None,
 ) -> list[dict[str, Any]]:
     """Score `files` with the model in `folder`; returns the rows, and writes them where `out` says.
 
-    Raises WorkFailed where no file could be scored, or where the question is not clear; ModelError for a damaged
-    model. A file that cannot be read is named on standard error and stops no other.
+    By default as the model's line does: behind its separator where it was trained with one. Raises WorkFailed where no
+    file could be scored, or where the question is not clear; ModelError for a damaged model. A file that cannot be read
+    is named on standard error and stops no other.
     """
     if out is not None and out.suffix not in FORMATS:
         raise WorkFailed(f"--out is {out}, allowed is a name that ends in {' or '.join(FORMATS)}")
     model = choose(load_models(folder), mic, folder)
+    full = chain != "raw" and model.paths is not None
+    if chain == "full" and not full:
+        raise WorkFailed(f"--chain is full, but {folder} was trained without a separator; allowed is raw")
     rows: list[dict[str, Any]] = []
     good = 0
     for path in files:
@@ -52,7 +58,7 @@ def score_files(
             warn(f"{path}: {len(samples) / model.rate:.2f} s long, at least {model.window_s:g} s are needed")
             continue
         good += 1
-        scored = score_clip(path, samples, model)
+        scored = score_clip(path, samples, model, full=full)
         rows += scored.rows
         if plot:
             target = (out.parent if out else Path()) / f"{path.stem}.heat.png"

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hummingline import RATE, write_line
@@ -14,15 +15,16 @@ from separatedline import EVERY, separated_line, windows
 from detectors.base import Evidence
 from detectors.model import Model
 from detectors.paths import PATHS
-from detectors.store import load_models
+from detectors.store import load_models, save_models
 from monitor.cascade import LIVE_S, OVERLOAD, Cascade
 from monitor.errors import WorkFailed
 from monitor.line_broker import open_line_broker
 from monitor.pipeline import Models, Pipeline
+from monitor.score import score_files
 from monitor.settings import Chain, Line, SettingsError, load_line
 from monitor.stages import Identity, MaskStage, paths_of
 from sds_engine.separation.network import STATISTICS, MaskNet, NetSize
-from streams import codec
+from streams import codec, soundfiles
 from streams.broker import Broker, Message
 from streams.records import TOPIC_WINDOWS, WindowScore
 
@@ -64,6 +66,29 @@ def test_every_window_on_all_paths(line: Line, models: Models, broker: Broker) -
         made = pipeline.process([Message(TOPIC_WINDOWS, 0, at, *codec.encode_window(one))])[0]
         single.append(codec.decode_score(Message("", 0, 0, made.key, made.value, made.headers)))
     assert [one.score for one in single if one.status == "ok"] == pytest.approx([one.score for one in scored], abs=1e-3)
+
+
+def test_a_file_is_scored_as_its_line_would(line: Line, models: Models, broker: Broker, tmp_path: Path) -> None:
+    """`score` gives a file the stream's scores and paths behind the chain, and with `--chain raw` those without it."""
+    sound = np.concatenate([one.samples for one in windows()])
+    soundfiles.write_wav(tmp_path / "hum.wav", sound, RATE)
+    for chain, stages in ((None, EVERY), ("raw", Chain())):
+        rows = score_files(
+            [tmp_path / "hum.wav"], line.models / "fan", mic="fan-a", out=tmp_path / "s.csv", chain=chain
+        )
+        found = [one for one in run(line, stages, models, broker) if one.status == "ok"]
+        ok = [row for row in rows if row["status"] == "ok"]
+        assert [row["path"] for row in ok] == [one.path for one in found]
+        assert [row["score"] for row in ok] == pytest.approx([one.score for one in found], abs=2e-3)
+    assert {row["path"] for row in rows if row["status"] == "ok"} == {"raw"}
+
+
+def test_a_chain_that_a_model_has_not_is_refused(line: Line, tmp_path: Path) -> None:
+    """`score --chain full` of a model without a separator says so and names what is allowed."""
+    model = dataclasses.replace(load_models(line.models / "fan")["*"], paths=None)
+    save_models(tmp_path / "plain", {"*": model}, machine="fan")
+    with pytest.raises(WorkFailed, match="without a separator; allowed is raw"):
+        score_files([], tmp_path / "plain", chain="full")
 
 
 def test_raw_is_untouched(line: Line, models: Models, broker: Broker) -> None:
