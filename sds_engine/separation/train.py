@@ -172,7 +172,7 @@ def embeddings(sources: Sequence[Source]) -> dict[str, Tensor]:
     from sds_engine.priors.text import embed
 
     prompts = sorted({prompt for source in sources for prompt in source.prompts})
-    return dict(zip(prompts, embed(prompts), strict=True))
+    return dict(zip(prompts, embed(prompts), strict=True)) if prompts else {}
 
 
 def say(text: str) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 from sds_engine.dsp import si_sdr
 from sds_engine.separation.base import Query, QueryError
 from sds_engine.separation.exdiff.bridge import SIGMA
-from sds_engine.separation.exdiff.model import Belief, ExDiffModel, Look, in_phase, weights
+from sds_engine.separation.exdiff.model import Belief, ExDiffModel, Guess, Look, in_phase, weights
 from sds_engine.separation.exdiff.network import ExDiffSize
 from sds_engine.separation.exdiff.separator import ExDiff, asked_with
 from sds_engine.separation.extractor import Extractor
@@ -96,11 +96,25 @@ def test_the_same_seed_says_the_same() -> None:
 
 
 def test_latents_are_listened_to() -> None:
-    """Latents of another moment change the answer where there is attention, and nothing without it."""
+    """Latents of another sound change the answer where there is attention, and nothing without it."""
     for variant, same in (("latents", False), ("none", True)):
         model = made(variant)
         right, wrong = (ExDiff(model, shuffled=shuffled)(MIX, QUERY).mask for shuffled in (False, True))
         assert torch.equal(right, wrong) == same
+
+
+def test_latents_are_those_of_the_sound_at_large() -> None:
+    """Latents are means over tokens to either side, at the ends over fewer, without a reach over the whole sound."""
+    latents = torch.randn(2, 9, 3)
+    guess = Guess(torch.zeros(2, 9, 4), latents)
+    near, whole = guess.around(2).latents, guess.around(None).latents
+    assert near is not None
+    assert whole is not None
+    assert torch.allclose(near[:, 4], latents[:, 2:7].mean(1), atol=1e-6)
+    assert torch.allclose(near[:, 0], latents[:, :3].mean(1), atol=1e-6)
+    assert torch.allclose(whole, latents.mean(1, keepdim=True).expand_as(latents))
+    assert torch.equal(guess.around(9).latents, whole)
+    assert Guess(guess.logit, None).around(2).latents is None
 
 
 def test_attention_does_not_look_far() -> None:

@@ -59,10 +59,10 @@ def test_every_variant_hears_the_same_mixtures() -> None:
     assert one.asked.power.shape == (len(one.mixture), BINS)
 
 
-def slow_answers(model: ExDiffModel, examples: Heard, t: Tensor, known: Tensor) -> Tensor:
+def slow_answers(model: ExDiffModel, examples: Heard, task: Task, known: Tensor) -> Tensor:
     """The answers Y [batch, frame, bin], spectrum by spectrum, from the sampler's own `predict`."""
-    answers = []
-    seen = model.see(Look.at(examples.mixture, examples.asked))
+    answers, t = [], task.t
+    seen = model.see(Look.at(examples.mixture, examples.asked), reach=task.reach)
     for row in range(len(t)):
         at, on_the_way = float(t[row]), row - (len(t) - len(known))
         state = at * seen.first()
@@ -87,7 +87,7 @@ def test_the_loss_is_of_what_the_sampler_would_say() -> None:
         assert torch.equal(task.t[-ways:], 0.02 + 0.98 * torch.rand(ways, generator=generator))
         target = examples.target.transpose(1, 2).contiguous()
         known = known_at(target[-ways:], task.look.unit[-ways:], task.t[-ways:], generator)
-        slow = slow_answers(model, examples, task.t, known)
+        slow = slow_answers(model, examples, task, known)
     largest = task.look.power.amax(dim=(1, 2), keepdim=True)
     for one, other in (
         (found.error, power(slow - target)),

@@ -13,6 +13,7 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from sds_engine.separation.exdiff.bridge import SIGMA
 from sds_engine.separation.exdiff.cells import cells_of_bands, decibels, detail_db, pooled, spread, unit_power
@@ -22,6 +23,7 @@ from sds_engine.separation.network import TRUST, MaskNet, QueryInput, enrolment_
 
 Variant = Literal["latents", "none", "mixture-only", "joint"]
 VARIANTS: tuple[str, ...] = get_args(Variant)
+LATENT_REACH: int | None = None  # tokens to either side, None: the whole sound
 _LEAST_GAIN = 1e-4
 _LEAST_VARIANCE = 1e-3  # of the mixture's power around a cell
 _DETAIL_DB = 5.0
@@ -81,6 +83,16 @@ class Guess:
 
     logit: Tensor
     latents: Tensor | None
+
+    def around(self, reach: int | None) -> Guess:
+        """With latents that are means over `reach` tokens to either side, None: over the whole sound."""
+        if self.latents is None:
+            return self
+        if reach is None or reach >= self.latents.shape[1]:
+            return replace(self, latents=self.latents.mean(1, keepdim=True).expand_as(self.latents))
+        each = self.latents.transpose(1, 2)
+        mean = functional.avg_pool1d(each, 2 * reach + 1, stride=1, padding=reach, count_include_pad=False)
+        return replace(self, latents=mean.transpose(1, 2))
 
 
 @dataclass(frozen=True)
@@ -152,9 +164,15 @@ class ExDiffModel(nn.Module):
             logits, latents = self.extractor.answer(look.mel, look.query, self.guide_trust)
         return Guess(on_cells(logits), latents)
 
-    def see(self, look: Look, guess: Guess | None = None, *, trust: float = 1.0) -> Seen:
-        """What this variant sees of mixtures; `guess` where another one's of the same extractor is at hand."""
-        guess = guess or self.guess(look)
+    def see(
+        self, look: Look, guess: Guess | None = None, *, trust: float = 1.0, reach: int | None = LATENT_REACH
+    ) -> Seen:
+        """What this variant sees of mixtures; `guess` where another one's of the same extractor is at hand.
+
+        Latents are means over `reach` tokens: what the extractor holds of a moment misleads on machines of kinds that
+        it never heard, what it holds of the sound at large helps (docs/separation.md).
+        """
+        guess = (guess or self.guess(look)).around(reach)
         start = torch.ones_like(guess.logit) if self.extractor is None else torch.sigmoid(guess.logit).detach()
         return Seen(look, guess, start, trust)
 

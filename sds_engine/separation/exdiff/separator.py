@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,6 +20,7 @@ from sds_engine.separation.exdiff.network import ExDiffSize
 from sds_engine.separation.extractor import WEIGHTS, WeightsError, load_extractor, net_of, query_input, read_weights
 from sds_engine.separation.grid import BINS, FLOOR, Separated, analyse, apply_mask, power, synthesise
 from sds_engine.separation.network import MaskNet
+from sds_engine.separation.pool import slope_noise
 
 NFE = 1  # evaluations unless asked otherwise: more cost time and gain nothing in SI-SDR (docs/separation.md)
 TRUST = 0.05
@@ -43,7 +45,7 @@ class ExDiff:
         shuffled: bool = False,
         name: str = "",
     ) -> None:
-        """`trust` is that of `model.Seen`; `shuffled` hands every frame the latents of half a sound away: a control."""
+        """`trust` is that of `model.Seen`; `shuffled` takes the latents of noise as loud as the mixture: a control."""
         if nfe < 1:
             raise ValueError(f"nfe is {nfe}, allowed is 1 or more: 1, 2, 4 and 30 are measured")
         self.model, self.nfe, self.seed, self.trust, self.shuffled = model.eval(), nfe, seed, trust, shuffled
@@ -56,10 +58,12 @@ class ExDiff:
     @torch.inference_mode()
     def enhance(self, mix: Tensor, query: Query) -> Enhanced:
         """The same with the unmasked answer and the confidence."""
-        seen = self.model.see(Look.at(analyse(mix), asked_with(query, len(mix))), trust=self.trust)
-        latents = seen.guess.latents
-        if self.shuffled and latents is not None:
-            seen = replace(seen, guess=replace(seen.guess, latents=latents.roll(latents.shape[1] // 2, dims=1)))
+        asked = asked_with(query, len(mix))
+        look = Look.at(analyse(mix), asked)
+        guess = self.model.guess(look)
+        if self.shuffled and guess.latents is not None:
+            guess = replace(guess, latents=self.model.guess(Look.at(analyse(_noise_like(mix)), asked)).latents)
+        seen = self.model.see(look, guess, trust=self.trust)
         beliefs: list[Belief] = []
 
         def predict(x: Tensor, t: float) -> Tensor:
@@ -86,6 +90,12 @@ class ExDiff:
             return level * torch.view_as_complex(one)
 
         return draw
+
+
+def _noise_like(mix: Tensor) -> Tensor:
+    """Pink noise of the mixtures' shape and levels [batch, time], always the same."""
+    noise = slope_noise(mix.shape[1], 1.0, np.random.default_rng(0))
+    return torch.from_numpy(noise).to(mix) * mix.square().mean(1, keepdim=True).sqrt()
 
 
 def asked_with(query: Query, batch: int) -> Asked:

@@ -20,6 +20,7 @@ from sds_engine.separation.grid import FLOOR, power
 from sds_engine.separation.training import mean_nepers
 
 ALONG = 4  # every fourth example is asked on the way, the others at t = 1
+REACHES = (16, 64, None)  # of latents: no moment's alone, which would be leant on where they are known from training
 EVEN = 0.3  # share of the loss that counts every cell alike, loud or soft
 SURE = 0.02  # share of the likelihood, which teaches the variance
 _LEAST_T = 0.02
@@ -41,6 +42,7 @@ class Task:
     point: Tensor  # |D|^2
     point_mixture: Tensor  # <X, D>
     point_truth: Tensor  # <D, S>
+    reach: int | None  # of latents, `Guess.around`
 
     @classmethod
     def of(cls, examples: Heard, generator: torch.Generator) -> Task:
@@ -51,6 +53,7 @@ class Task:
         t = torch.ones(len(target))
         t[-ways:] = _LEAST_T + (1.0 - _LEAST_T) * torch.rand(ways, generator=generator)
         known = known_at(target[-ways:], look.unit[-ways:], t[-ways:], generator)
+        reach = REACHES[int(torch.randint(len(REACHES), (), generator=generator))]
         return cls(
             look=look,
             t=t,
@@ -60,6 +63,7 @@ class Task:
             point=pooled(power(known)),
             point_mixture=pooled(dot(known, look.mixture[-ways:])),
             point_truth=pooled(dot(known, target[-ways:])),
+            reach=reach,
         )
 
 
@@ -88,7 +92,7 @@ def answer(model: ExDiffModel, task: Task, guess: Guess | None = None) -> Answer
     look, way = task.look, slice(task.alone, None)
     heard = torch.zeros_like(task.truth)
     heard[way] = task.point_mixture / look.power[way].clamp_min(FLOOR)
-    belief = model.believe(model.see(look, guess), heard, task.t)
+    belief = model.believe(model.see(look, guess, reach=task.reach), heard, task.t)
     a, w = weights(look, belief, task.t)
     alike, energy = a * task.crossed, a.square() * look.power
     a, w = a[way], w[way]
