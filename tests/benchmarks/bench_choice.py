@@ -51,6 +51,8 @@ FOUR = ("mahalanobis", "neighbours", "floor-neighbours", "frame-gmm")
 QUIET = ("quiet-mahalanobis", "quiet-neighbours")
 FAMILIES = {"in a hall": "hall", "in ESC-10": "ESC-10", "in steady noise": "steady", "healthy fan": "fan"}
 EVENTS = tuple(kind.name for kind in SENTINELS)
+BEFORE = tuple(name for name in CHOSEN if name not in QUIET)  # the default until quiet levels joined
+SWAPPED = tuple("quiet-neighbours" if name == "floor-neighbours" else name for name in BEFORE)
 # name: members that are averaged, those that only speak when very odd, and how members are combined
 FUSIONS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {
     "the four members": (FOUR, (), "mean"),
@@ -63,6 +65,9 @@ FUSIONS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {
     "quiet and the four": ((*QUIET, *FOUR), (), "mean"),
     "quiet, neighbours, physical": ((*QUIET, "neighbours", "physical"), (), "mean"),
     "quiet and physical": ((*QUIET, "physical"), (), "mean"),
+    "before quiet levels joined": (BEFORE, EVENTS, "mean"),
+    "before, and quiet-neighbours": ((*BEFORE, "quiet-neighbours"), EVENTS, "mean"),
+    "before, quiet-neighbours for floor-neighbours": (SWAPPED, EVENTS, "mean"),
     "the default": (CHOSEN, EVENTS, "mean"),
     "the default weighted alike": (CHOSEN, EVENTS, "alike"),
     "the default with sentinels averaged": ((*CHOSEN, *EVENTS), (), "mean"),
