@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 
-from sds_engine.priors import retrieval, text
+from sds_engine.priors import retrieval, text, wordwise
 from sds_engine.priors.captions import phrases
 from sds_engine.priors.retrieval import Known, Pull, pulled
 
@@ -55,9 +55,32 @@ def test_the_glossary_leaves_the_captions_alone() -> None:
     assert hashlib.sha256(json.dumps(read).encode()).hexdigest() == READ
 
 
+def test_a_rare_word_decides() -> None:
+    """The word that one subject alone uses speaks for it; what all use, and what none does, favours nobody."""
+    words = wordwise.learn(["outer clicks", "outer clicking", "inner clicks"], torch.tensor([0, 0, 1]))
+    said = wordwise.speaks_for(words, ["the INNER ring clicks", "outer", "clicks", "zebra", ""])
+    assert said[0, 1] > said[0, 0]
+    assert said[1, 0] > said[1, 1] == 0.0
+    assert said[2, 0] == said[2, 1]
+    assert not said[3:].any()
+    assert wordwise.words_of("Clicking on the rings, clicked") == ["click", "ring", "click"]
+
+
+def test_words_turn_a_vote() -> None:
+    """Between two subjects that are equally near, the pull goes where the words point."""
+    own = unit(0.6, 0.0, 0.0, 0.6, 0.0, 0.1)
+    even = pulled(own, CAPTIONS)
+    torch.testing.assert_close(even[0, 0], even[0, 3], atol=0.05, rtol=0)
+    turned = pulled(own, CAPTIONS, said=torch.tensor([[0.0, 1.0, 0.0]]))
+    assert float(turned[0, 3]) > 2.0 * float(turned[0, 0])
+    torch.testing.assert_close(pulled(own, CAPTIONS, said=torch.zeros(1, 3)), even)
+
+
 @pytest.mark.parametrize(
     ("prompt", "subject"),
     [
+        ("the inner ring of the bearing is cracked, clicks that pulse with the shaft", "inner_race"),
+        ("crack in the outer ring of the bearing", "outer_race"),
         ("the compressor's air hose leaks with a hiss", "leak"),
         ("ポンプのキャビテーションのような音", "cavitation"),
         ("a dog barks", "dog_bark"),
