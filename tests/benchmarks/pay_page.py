@@ -32,8 +32,8 @@ contexts (`detectors/exposure.py`): one voice more in `quick-fusion`. Every sour
 recordings are the same. Its settings were looked at on simulated machines of other seeds; no test recording chose
 anything.
 
-The base is `quick-fusion` as it was before two detectors of quiet levels joined it; today's has .839, .778 and .691 on raw
-sound at 0, -6 and -12 dB ([table](benchmarks/dev-set.md)) where that of these tables has .855, .767 and .668.
+The base is `quick-fusion` as it was before two detectors of quiet levels joined it; today's has .839, .778 and .691 on
+raw sound at 0, -6 and -12 dB ([table](benchmarks/dev-set.md)) where that of these tables has .855, .767 and .668.
 """
 UNPROVEN = """What stays unproven: all real faults here are of one fan, levelled and mixed with recorded backgrounds;
 simulated faults share formulas with the training faults, though neither code nor bodies. The base is `quick-fusion`;
