@@ -34,12 +34,29 @@ def prior_train(
     others: Annotated[int, typer.Option("--others", min=0, help="Other procedural sounds; 0: the recipe's.")] = 0,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     threads: Annotated[int, typer.Option("--threads", min=0, help="Processor threads; 0: all.")] = 0,
+    tune: Annotated[bool, typer.Option("--tune", help="Go on from the shipped prior instead of from nothing.")] = False,
+    rate: Annotated[float, typer.Option("--rate", min=0.0, help="Learning rate; 0: the recipe's.")] = 0.0,
+    emphasise: Annotated[
+        list[str] | None,
+        typer.Option("--emphasise", help="Weight of a fault among the faults (may be repeated).", metavar="KIND=W"),
+    ] = None,
+    fault_db: Annotated[
+        tuple[float, float] | None,
+        typer.Option("--fault-db", help="How loud faults are over their machine, from and to.", metavar="LOW HIGH"),
+    ] = None,
+    noise: Annotated[
+        tuple[float, float] | None,
+        typer.Option("--noise", help="Noise levels trained: mean, deviation of log sigma.", metavar="MEAN DEVIATION"),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train the prior on procedural machines, or fine-tune it on a site; a killed run goes on where it was."""
     from monitor.prior import Request, describe, train_prior
 
-    request = Request(out, background, recordings, steps, machines, others, seed, threads)
+    request = Request(
+        *(out, background, recordings, steps, machines, others, seed, threads),
+        *(tune, rate, tuple(emphasise or ()), fault_db, noise),
+    )
     card = train_prior(request, quiet=as_json)
     typer.echo(json.dumps(card, ensure_ascii=False, indent=1) if as_json else "\n".join(describe(card)))
 

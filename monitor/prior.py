@@ -22,11 +22,15 @@ if TYPE_CHECKING:
 
 _REPORT_S = 10.0
 _MOST_S = 600.0  # of one recording
+_SITE_RATE, _TUNE_RATE = 1e-4, 4e-4  # learning rates of fine-tuning
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to train on and for how long; zero: the recipe's own numbers (or, on a site's recordings, few)."""
+    """What to train on and for how long; zero: the recipe's own numbers (or, on a site's recordings, few).
+
+    tune: go on from the shipped prior, with the emphasis on some faults, perhaps.
+    """
 
     out: Path
     background: Path | None = None
@@ -36,6 +40,11 @@ class Request:
     others: int = 0
     seed: int = 0
     threads: int = 0
+    tune: bool = False
+    rate: float = 0.0
+    emphasise: tuple[str, ...] = ()
+    fault_db: tuple[float, float] | None = None
+    noise: tuple[float, float] | None = None
 
 
 def train_prior(request: Request, *, quiet: bool = False) -> dict[str, Any]:
@@ -50,10 +59,8 @@ def train_prior(request: Request, *, quiet: bool = False) -> dict[str, Any]:
 
     recipe, plan, files = _recipe(request)
     torch.set_num_threads(request.threads or os.cpu_count() or 1)
-    start = None
-    if request.recordings is not None:
-        shipped = load_prior()
-        start = (shipped.codec, shipped.network.requires_grad_(requires_grad=True))
+    shipped = load_prior() if request.recordings is not None or request.tune else None  # from nothing it may be absent
+    start = None if shipped is None else (shipped.codec, shipped.network.requires_grad_(requires_grad=True))
     teller = _Teller(plan, quiet)
     began = time.perf_counter()
     try:
@@ -62,6 +69,8 @@ def train_prior(request: Request, *, quiet: bool = False) -> dict[str, Any]:
         raise WorkFailed(str(error)) from error
     hours = (time.perf_counter() - began) / 3600.0
     card = card_of(request.out.name, recipe, plan, files, loss=teller.loss, hours=hours, tuned=start is not None)
+    if shipped is not None:
+        card["training"]["examples_before"] = shipped.card["training"]["examples_seen"]
     save_prior(request.out, codec, network, card)
     say(f"the prior is in {request.out}", quiet=quiet)
     return dict(load_prior(request.out).card)
@@ -81,10 +90,34 @@ def _recipe(request: Request) -> tuple[Recipe, Plan, list[str]]:
         background=tuple((subject_of(path), sound) for path, sound in background),
         site=tuple(sound for _, sound in recordings),
     )
-    plan = Plan(steps=request.steps or (300 if site else Plan().steps), seed=request.seed)
-    if site:
-        plan = Plan(steps=plan.steps, seed=plan.seed, rate=1e-4, warm_up=20, batch=128)
+    rate = request.rate or (_SITE_RATE if site else _TUNE_RATE if request.tune else Plan().rate)
+    steps = request.steps or (300 if site else Plan().steps)
+    plan = Plan(
+        steps=steps,
+        rate=rate,
+        warm_up=20 if site else 50 if request.tune else Plan().warm_up,
+        batch=128 if site else Plan().batch,
+        seed=request.seed,
+        emphasise=tuple(_weight(text) for text in request.emphasise),
+        fault_db=request.fault_db or Plan().fault_db,
+        noise=request.noise or Plan().noise,
+    )
     return recipe, plan, [path.name for path, _ in [*background, *recordings]]
+
+
+def _weight(text: str) -> tuple[str, float]:
+    """KIND=WEIGHT as a pair. Raises WorkFailed where it is something else."""
+    from sds_engine.physics.faults import FAULT_KINDS
+
+    kind, _, weight = text.partition("=")
+    try:
+        number = float(weight)
+    except ValueError:
+        number = 0.0
+    if kind not in FAULT_KINDS or not 0.0 < number < float("inf"):
+        allowed = ", ".join(FAULT_KINDS)
+        raise WorkFailed(f"--emphasise {text!r}: give KIND=WEIGHT, a weight above 0 and as kind one of {allowed}")
+    return kind, number
 
 
 def _sounds(folder: Path) -> list[tuple[Path, np.ndarray]]:
@@ -142,6 +175,9 @@ def card_of(
             "learning_rate": plan.rate,
             "ema": plan.ema,
             "seed": plan.seed,
+            "emphasised": dict(plan.emphasise),
+            "fault_over_machine_db": list(plan.fault_db),
+            "log_sigma_mean_and_deviation": list(plan.noise),
             "loss": round(loss, 4),
             "hours_of_last_run": round(hours, 2),
         },

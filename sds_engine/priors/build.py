@@ -54,7 +54,8 @@ def build(
     """Train in `folder`, from `start` where one is given (fine-tuning); the codec and the network's moving average."""
     pool = render_corpus(recipe, folder, say)
     say(f"{len(pool.db)} clips of {corpus.CLIP_S} s")
-    mixer = Mixer(pool, embed_captions(pool, plan.seed, say), plan.seed)
+    captions = embed_captions(pool, plan.seed, say)
+    mixer = Mixer(pool, captions, plan.seed, dict(plan.emphasise), plan.fault_db)
     if start is not None:
         codec, network = start
         return codec, train(codec, mixer, network.size, plan, folder, report, network)

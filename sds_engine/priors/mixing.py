@@ -6,6 +6,7 @@ may stand before other sounds of a hall. The caption names the subject; louder b
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,15 +45,30 @@ class Captions:
 class Mixer:
     """Draws batches from a pool. Deterministic: batch number n of a seed is always the same."""
 
-    def __init__(self, pool: Pool, captions: Captions, seed: int) -> None:
-        self.pool, self.captions, self.seed = pool, captions, seed
+    def __init__(
+        self,
+        pool: Pool,
+        captions: Captions,
+        seed: int,
+        emphasise: Mapping[str, float] | None = None,
+        fault_db: tuple[float, float] = FAULT_DB,
+    ) -> None:
+        """Emphasise: subject of a fault -> its weight, 1 where it is not named. fault_db: fault over machine, from, to.
+
+        Raises ValueError for a subject that is no fault of the pool, a weight that is not above 0, levels that fall.
+        """
+        self.pool, self.captions, self.seed, self.fault_db = pool, captions, seed, fault_db
+        if not fault_db[0] <= fault_db[1]:
+            raise ValueError(f"faults from {fault_db[0]} to {fault_db[1]} dB: the first must not be above the second")
         self.db = torch.from_numpy(pool.db)  # [clip, frame, band] float16
         subjects = pool.subjects
         on_machine = pool.machine_of >= 0
         self.healthy = np.flatnonzero(subjects == "healthy")
         self.other = np.flatnonzero(~on_machine)
         faults = np.flatnonzero(on_machine & (subjects != "healthy"))
-        self.faults = [faults[subjects[faults] == kind] for kind in np.unique(subjects[faults])]
+        kinds = [str(kind) for kind in np.unique(subjects[faults])]
+        self.faults = [faults[subjects[faults] == kind] for kind in kinds]
+        self.share = _shares(kinds, emphasise or {})
         names = np.unique(subjects[self.other])
         self.others = [self.other[subjects[self.other] == name] for name in names]
 
@@ -67,7 +83,7 @@ class Mixer:
         if len(under):
             bed = self._crop(machine[under], rng)
             bed = bed / bed.mean(dim=(1, 2), keepdim=True).clamp_min(1e-12)
-            power[under] = power[under] + bed * _gain(rng.uniform(-FAULT_DB[1], -FAULT_DB[0], len(under)))
+            power[under] = power[under] + bed * _gain(rng.uniform(-self.fault_db[1], -self.fault_db[0], len(under)))
         behind = np.flatnonzero(rng.random(size) < BEHIND)
         if len(behind):
             bed = self._crop(self._background(len(behind), rng), rng)
@@ -83,7 +99,7 @@ class Mixer:
         drawn = rng.random(size)
         for i, u in enumerate(drawn):
             if u < FAULT:
-                group = self.faults[int(rng.integers(len(self.faults)))]
+                group = self.faults[self._fault(rng)]
             elif u < FAULT + HEALTHY or not self.others:
                 group = self.healthy
             else:
@@ -91,6 +107,12 @@ class Mixer:
             main[i] = group[int(rng.integers(len(group)))]
         machine = np.where(drawn < FAULT, self.pool.machine_of[main], -1)
         return main, machine, rng.random(size) < ALONE
+
+    def _fault(self, rng: np.random.Generator) -> int:
+        """The number of a kind of fault, each as often as its share says."""
+        if self.share is None:
+            return int(rng.integers(len(self.faults)))  # as ever: the same numbers drawn, the same examples
+        return int(np.searchsorted(np.cumsum(self.share), rng.random() * (1.0 - 1e-12)))
 
     def _background(self, count: int, rng: np.random.Generator) -> np.ndarray:
         either = self.healthy if not len(self.other) else np.concatenate([self.other, self.healthy])
@@ -109,6 +131,19 @@ class Mixer:
         starts = rng.integers(self.db.shape[1] - logmel.FRAMES + 1, size=len(clips))
         db = torch.stack([self.db[i, s : s + logmel.FRAMES] for i, s in zip(clips, starts, strict=True)])
         return torch.exp(db.float() * (np.log(10.0) / 10.0))
+
+
+def _shares(kinds: list[str], emphasise: Mapping[str, float]) -> np.ndarray | None:
+    """Each kind's share of the faults, None where all have the same."""
+    for kind, weight in emphasise.items():
+        if kind not in kinds:
+            raise ValueError(f"no fault {kind!r} to emphasise, allowed is one of {', '.join(kinds)}")
+        if not 0.0 < weight < float("inf"):
+            raise ValueError(f"weight {weight} of {kind}: allowed is a number above 0")
+    if not emphasise:
+        return None
+    weights = np.array([emphasise.get(kind, 1.0) for kind in kinds])
+    return np.asarray(weights / weights.sum())
 
 
 def _gain(db: np.ndarray) -> Tensor:

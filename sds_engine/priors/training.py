@@ -20,7 +20,7 @@ from torch import Tensor
 
 from sds_engine.priors import edm
 from sds_engine.priors.codec import MelCodec
-from sds_engine.priors.mixing import Mixer
+from sds_engine.priors.mixing import FAULT_DB, Mixer
 from sds_engine.priors.network import Network, Size
 
 NULL_SHARE = 0.12  # of the examples without a prompt, for guidance (Ho and Salimans 2022)
@@ -28,7 +28,11 @@ NULL_SHARE = 0.12  # of the examples without a prompt, for guidance (Ho and Sali
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to train: examples = steps * batch."""
+    """How to train: examples = steps * batch.
+
+    emphasise: subject of a fault -> its weight among the faults, where that is not 1. fault_db: how loud faults are
+    over their machine, at least and at most. noise: mean and deviation of log sigma, as it is drawn.
+    """
 
     steps: int = 4_000
     batch: int = 256
@@ -38,10 +42,17 @@ class Plan:
     seed: int = 0
     save_every: int = 100
     bf16: bool = True
+    emphasise: tuple[tuple[str, float], ...] = ()
+    fault_db: tuple[float, float] = FAULT_DB
+    noise: tuple[float, float] = (edm.P_MEAN, edm.P_STD)
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch < 1:
             raise ValueError(f"{self.steps} steps of {self.batch} examples: allowed is 1 or more of both")
+        if not 0.0 < self.rate < 0.1:
+            raise ValueError(f"learning rate {self.rate}: allowed is above 0 and below 0.1")
+        if not 0.0 < self.noise[1] < 5.0 or not -5.0 < self.noise[0] < 5.0:
+            raise ValueError(f"noise {self.noise}: allowed is a mean of log sigma within 5 of 0, a deviation of 0 to 5")
 
 
 @dataclass(slots=True)
@@ -92,7 +103,7 @@ def train(
 
 def _step(network: Network, y: Tensor, prompt: Tensor, generator: torch.Generator, plan: Plan) -> float:
     """Gradients of one batch; the mean loss."""
-    sigma = (edm.P_MEAN + edm.P_STD * torch.randn(len(y), generator=generator)).exp()
+    sigma = (plan.noise[0] + plan.noise[1] * torch.randn(len(y), generator=generator)).exp()
     noise = torch.randn(y.shape, generator=generator)
     dropped = torch.rand(len(y), 1, generator=generator) < NULL_SHARE
     prompt = torch.where(dropped, torch.nan, prompt)
@@ -144,7 +155,9 @@ def _resume(folder: Path, plan: Plan, network: Network, average: Network, optimi
         return 0
     with safe_open(path, framework="pt") as held:
         metadata = held.metadata()
-    other = [key for key, value in asdict(plan).items() if metadata.get(key) != str(value) and key != "save_every"]
+    usual = asdict(Plan())  # what a checkpoint says nothing of was not asked for when it was made
+    other = [key for key, value in asdict(plan).items() if metadata.get(key, str(usual[key])) != str(value)]
+    other = [key for key in other if key != "save_every"]
     if other:
         raise ValueError(
             f"{path} was made with another {', '.join(other)}: continue with the same plan or use a new folder"

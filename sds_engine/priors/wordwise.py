@@ -33,7 +33,7 @@ class Words:
 def learn(captions: Sequence[str], subject: Tensor) -> Words:
     """From captions, as the encoder reads them (`text.normalise`), and the number of each one's subject `[caption]`."""
     split = [set(words_of(caption)) for caption in captions]
-    number = {word: row for row, word in enumerate(sorted(set().union(*split)))}
+    number = {word: row for row, word in enumerate(sorted({word for words in split for word in words}))}
     held = torch.zeros(len(captions), len(number))
     for row, words in enumerate(split):
         held[row, [number[word] for word in words]] = 1.0

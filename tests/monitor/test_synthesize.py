@@ -12,7 +12,14 @@ import soundfile
 from typer.testing import CliRunner
 
 from monitor.cli import app
+from sds_engine.priors import build
+from sds_engine.priors.build import Recipe
+from sds_engine.priors.codec import MelCodec
+from sds_engine.priors.network import Network
+from sds_engine.priors.training import Plan
 from sds_engine.tasks import library
+
+Start = tuple[MelCodec, Network]
 
 pytest.importorskip("sentence_transformers")
 
@@ -104,3 +111,28 @@ def test_a_prior_is_trained_and_tuned_by_command(tmp_path: Path) -> None:
     card = json.loads(said)
     assert card["tuned_from_shipped"] is True
     assert card["data"]["files"] == ["a.wav"]
+    assert card["training"]["examples_before"] >= 1_000_000
+
+
+def test_a_prior_is_tuned_with_emphasis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--tune` starts from the shipped prior and writes on the card what it dwelt on; nonsense is refused at once."""
+    asked: list[Plan] = []
+
+    def unlearned(recipe: Recipe, plan: Plan, folder: Path, say: object, report: object, start: Start) -> Start:
+        asked.append(plan)
+        return start
+
+    monkeypatch.setattr(build, "build", unlearned)
+    words = ["prior", "train", "--out", tmp_path / "tuned", "--tune", "--steps", "1"]
+    code, said = call(*words, "--emphasise", "ball=4", "--fault-db", "3", "18", "--noise", "0.7", "1", "--json")
+    assert code == 0, said
+    training = json.loads(said)["training"]
+    assert asked[0].emphasise == (("ball", 4.0),)
+    assert (training["emphasised"], training["fault_over_machine_db"]) == ({"ball": 4.0}, [3.0, 18.0])
+    assert training["log_sigma_mean_and_deviation"] == [0.7, 1.0]
+    assert training["examples_before"] >= 1_000_000
+    for nonsense in ("ball", "ball=0", "hiccup=2", "ball=nan"):
+        code, said = call(*words, "--emphasise", nonsense)
+        assert code != 0
+        assert "give KIND=WEIGHT" in said
+    assert len(asked) == 1

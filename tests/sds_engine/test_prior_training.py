@@ -1,10 +1,13 @@
 """Training of the prior: endless examples, learning, and going on after a kill."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from sds_engine.priors import corpus, edm, logmel
 from sds_engine.priors.codec import TOKENS, MelCodec
@@ -111,3 +114,62 @@ def test_training_lowers_the_loss(tmp_path: Path, mixer: Mixer) -> None:
     with torch.no_grad():
         after, before = (edm.loss(n, y, prompt, sigma, noise).mean() for n in (trained, Network(size)))
     assert float(after) < 0.9 * float(before)
+
+
+def test_emphasised_faults_come_more_often(mixer: Mixer) -> None:
+    """A fault of weight 9 is drawn nine times as often as another; without emphasis examples are what they were."""
+    kinds = [str(mixer.pool.subjects[group[0]]) for group in mixer.faults]
+    heavy = Mixer(mixer.pool, mixer.captions, mixer.seed, {kinds[0]: 9.0})
+    rng = np.random.default_rng(0)
+    drawn = np.bincount([heavy._fault(rng) for _ in range(4000)], minlength=len(kinds))
+    expected = np.array([9.0] + [1.0] * (len(kinds) - 1)) / (8.0 + len(kinds))
+    assert np.abs(drawn / 4000 - expected).max() < 4 * np.sqrt(0.25 / 4000)
+    assert torch.equal(Mixer(mixer.pool, mixer.captions, mixer.seed, {}).batch(3, 8)[0], mixer.batch(3, 8)[0])
+
+
+def test_louder_faults_leave_less_of_the_machine(mixer: Mixer) -> None:
+    """Far over its machine a fault is alone: 10 dB more change nothing then, while the machine at 0 dB is heard."""
+
+    def at(db: float) -> torch.Tensor:
+        return Mixer(mixer.pool, mixer.captions, mixer.seed, fault_db=(db, db)).batch(3, 32)[0]
+
+    far, farther, level = at(70.0), at(80.0), at(0.0)
+    assert float((far - farther).abs().mean()) < 0.1 * float((far - level).abs().mean())
+
+
+@pytest.mark.parametrize(
+    ("emphasise", "fault_db", "words"),
+    [
+        ({"hiccup": 2.0}, (0.0, 1.0), "no fault 'hiccup' to emphasise, allowed is one of"),
+        ({"healthy": 2.0}, (0.0, 1.0), "no fault 'healthy'"),
+        ({}, (3.0, 1.0), "the first must not be above"),
+    ],
+)
+def test_emphasis_out_of_range_is_refused(
+    mixer: Mixer, emphasise: dict[str, float], fault_db: tuple[float, float], words: str
+) -> None:
+    """Subjects that are no fault and levels that fall are errors that say what is allowed."""
+    with pytest.raises(ValueError, match=words):
+        Mixer(mixer.pool, mixer.captions, 0, emphasise, fault_db)
+
+
+def test_a_plan_out_of_range_is_refused() -> None:
+    """Learning rates and noise levels that cannot train are errors, before anything is rendered."""
+    with pytest.raises(ValueError, match=r"learning rate 1\.0: allowed is"):
+        Plan(rate=1.0)
+    with pytest.raises(ValueError, match="noise"):
+        Plan(noise=(0.0, 0.0))
+
+
+def test_an_older_checkpoint_goes_on(tmp_path: Path, mixer: Mixer) -> None:
+    """A checkpoint that knows nothing of emphasis was made without; asking for some now is another plan."""
+    codec = MelCodec.fit(mixer.batch(0, 32)[0], 8)
+    size, plan = Size(TOKENS, 8, 16, 1, 2), Plan(steps=1, batch=4)
+    train(codec, mixer, size, plan, tmp_path, quiet)
+    path = tmp_path / "checkpoint.safetensors"
+    with safe_open(path, framework="pt") as held:
+        metadata = {k: v for k, v in held.metadata().items() if k not in ("emphasise", "fault_db", "noise")}
+    save_file(load_file(path), path, metadata)
+    train(codec, mixer, size, plan, tmp_path, quiet)
+    with pytest.raises(ValueError, match="another emphasise"):
+        train(codec, mixer, size, replace(plan, emphasise=(("ball", 2.0),)), tmp_path, quiet)
