@@ -81,6 +81,16 @@ class Fusion:
         self._spread = torch.empty(0, dtype=torch.float64)  # [part]
         self._weight = torch.empty(0, dtype=torch.float64)  # [member], their sum is 1
 
+    def behind_separator(self) -> Self:
+        """The same, not fitted yet, for separated sound: without the members that listen to quiet moments.
+
+        Where background pauses raw sound shows the machine alone; behind a mask a quiet moment shows what the mask
+        left. On eight worlds without a test recording both cost .008 there, and bring .033 on raw sound
+        (docs/separation.md).
+        """
+        self.members = tuple(kind for kind in self.members if kind not in LATE)
+        return self
+
     def fit(self, healthy: Evidence, groups: Tensor | None = None) -> Self:
         """Fit the members and their healthy scatter. Raises ValueError for fewer than three recordings."""
         self.cross_fit(healthy, groups)

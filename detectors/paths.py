@@ -23,7 +23,7 @@ from torch import Tensor
 
 from detectors.base import Detector, Evidence
 from detectors.calibrate import Calibration, calibrate
-from detectors.fusion import part
+from detectors.fusion import Fusion, part
 from detectors.kinematics import Kinematics
 from detectors.lineup import detector_named, new_detector
 from detectors.statistics import require
@@ -62,7 +62,7 @@ class Worst:
         missing = [path for path in PATHS if path not in healthy]
         if missing:
             raise ValueError(f"paths {', '.join(missing)} are missing, allowed is all of {', '.join(PATHS)}")
-        detectors = {path: new_detector(name, kinematics) for path in PATHS}
+        detectors = {path: path_detector(name, path, kinematics) for path in PATHS}
         statistics = torch.stack([detectors[path].cross_fit(healthy[path], groups) for path in PATHS])
         return cls.settled(detectors, statistics, machine_share(healthy))
 
@@ -99,6 +99,17 @@ class Worst:
         require(state, centre=(len(PATHS),), spread=(len(PATHS),), raw_weight=(1,))
         detectors = {path: detector_named(name).restore(part(state, path)) for path in PATHS}
         return cls(detectors, state["centre"], state["spread"], state["raw_weight"])
+
+
+def path_detector(name: str, path: str, kinematics: Kinematics | None = None) -> Detector:
+    """A detector of that name for one of PATHS, not fitted: a fusion has other members behind a separator."""
+    detector = new_detector(name, kinematics)
+    return detector if path == "raw" else behind_separator(detector)
+
+
+def behind_separator(detector: Detector) -> Detector:
+    """A detector that is not fitted yet, for separated sound (`Fusion.behind_separator`); most are the same there."""
+    return detector.behind_separator() if isinstance(detector, Fusion) else detector
 
 
 def machine_share(healthy: Paths) -> float:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from detectors.base import Detector, Evidence, needs_waveform
-from detectors.paths import Worst
+from detectors.paths import Worst, behind_separator
 from monitor.errors import WorkFailed
 from monitor.manifest import Manifest
 from monitor.site_sound import SiteRecordings, adapted_stage, enhanced_stage
@@ -128,7 +128,11 @@ def through(detector: Detector, one: str, stage: Stage | None) -> Detector:
     """The detector behind that chain; a stage is needed for all but raw."""
     if one == "raw" or stage is None:
         return detector
-    return Separately(detector, stage) if one in ("separated", "enhanced") else WorstPath(detector, stage)
+    return (
+        Separately(behind_separator(detector), stage)
+        if one in ("separated", "enhanced")
+        else WorstPath(detector, stage)
+    )
 
 
 Adapt = Callable[..., tuple[MaskStage, tuple[str, ...]]]

@@ -23,8 +23,7 @@ from detectors.aggregate import clips_evidence
 from detectors.base import Evidence
 from detectors.calibrate import calibrate
 from detectors.frontend import FrontEnd
-from detectors.lineup import new_detector
-from detectors.paths import PATHS, Worst, machine_share
+from detectors.paths import PATHS, Worst, machine_share, path_detector
 from detectors.recordings import stack
 from monitor import roc
 from monitor.evaluate_machine import RATE, Heard, hear_machine
@@ -153,14 +152,14 @@ def _judged(name: str, heard: Heard, found: Mapping[str, Mapping[str, Both]]) ->
     healthy: dict[str, Tensor] = {}
     scores: dict[str, Tensor] = {}
 
-    def fitted(both: Both) -> tuple[Tensor, Tensor]:
-        detector = new_detector(name)
+    def fitted(both: Both, path: str = "separated") -> tuple[Tensor, Tensor]:
+        detector = path_detector(name, path)
         return detector.cross_fit(both[0], groups), detector.score(both[1])
 
-    healthy[RAW], scores[RAW] = fitted(found["adapted"]["raw"])
+    healthy[RAW], scores[RAW] = fitted(found["adapted"]["raw"], "raw")
     for chain, (row, full) in CHAINS.items():
         healthy[row], scores[row] = fitted(found[chain]["separated"])
-        residual = fitted(found[chain]["residual"])
+        residual = fitted(found[chain]["residual"], "residual")
         learned = torch.stack([healthy[RAW], healthy[row], residual[0]])
         share = machine_share({path: both[0] for path, both in found[chain].items()})
         worst, healthy[full] = Worst.settled({}, learned, share)

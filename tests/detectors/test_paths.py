@@ -5,9 +5,18 @@ import torch
 from torch import Tensor
 
 from detectors.base import Evidence
-from detectors.paths import PATHS, PathModel, Paths
+from detectors.fusion import LATE, Fusion, QuickFusion
+from detectors.mahalanobis import Mahalanobis, QuietMahalanobis
+from detectors.neighbours import Neighbours
+from detectors.paths import PATHS, PathModel, Paths, path_detector
 
 MELS, FRAMES, RECORDINGS = 16, 20, 40
+
+
+class BandFusion(Fusion):
+    """Members that need no waveform."""
+
+    members = (Mahalanobis, Neighbours, QuietMahalanobis)
 
 
 def contexts(count: int, seed: int, *, odd: dict[str, float] | None = None, under_db: float = 3.0) -> Paths:
@@ -62,6 +71,21 @@ def test_raw_sound_counts_by_the_machines_share_of_it() -> None:
         moved.append(float((odd - calm).median()))
     assert moved[0] > 0.3
     assert moved[1] < 0.3 * moved[0]
+
+
+def test_a_fusion_listens_to_quiet_moments_of_raw_sound_alone() -> None:
+    """Behind a separator a fusion goes without the members of quiet levels, and so do its stored models."""
+    for path in PATHS:
+        detector = path_detector("quick-fusion", path)
+        assert isinstance(detector, Fusion)
+        assert bool(set(LATE) & set(detector.members)) == (path == "raw")
+    assert path_detector("neighbours", "separated").name == "neighbours"
+    assert set(LATE) < set(QuickFusion().members)
+    healthy, groups = contexts(24, 3)["separated"], torch.arange(12).repeat_interleave(2)
+    fusion = BandFusion().behind_separator().fit(healthy, groups)
+    again = BandFusion.restore(fusion.state())
+    assert again.members == fusion.members == (Mahalanobis, Neighbours)
+    assert torch.equal(again.score(healthy), fusion.score(healthy))
 
 
 def test_a_row_stands_alone_and_state_restores_it() -> None:
