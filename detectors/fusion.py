@@ -124,7 +124,16 @@ class Fusion:
 
     def score(self, evidence: Evidence) -> Tensor:
         """Weighted mean over the members [batch] of their tamed z-scores, and the sentinels' excess."""
-        return self.join(torch.stack([part.score(evidence) for part in self._parts]))
+        seen: dict[str, Tensor] = {}  # what two members look at is worked out once
+
+        def said(part: Detector) -> Tensor:
+            if not isinstance(part, Mahalanobis | Neighbours):
+                return part.score(evidence)
+            if part.sees not in seen:
+                seen[part.sees] = part.statistic(evidence)
+            return part.judge(seen[part.sees])
+
+        return self.join(torch.stack([said(part) for part in self._parts]))
 
     def join(self, statistics: Tensor) -> Tensor:
         """One statistic [batch] from those of the parts [part, batch]."""

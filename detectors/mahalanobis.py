@@ -7,7 +7,7 @@ Multivariate Analysis 88 (2004), from scikit-learn; the score is one matrix prod
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -27,6 +27,7 @@ class Mahalanobis:
 
     name = "mahalanobis"
     context_s = CONTEXT_S
+    sees: ClassVar[str] = "statistics"  # detectors that see the same have the same `statistic`
 
     def __init__(self) -> None:
         self._mean = torch.empty(0, dtype=torch.float64)  # [feature]
@@ -87,6 +88,7 @@ class QuietMahalanobis(Mahalanobis):
     """The same of the bands' levels in quiet moments: the machine alone, while the background pauses."""
 
     name = "quiet-mahalanobis"
+    sees = "quiet moments"
 
     @staticmethod
     def statistic(evidence: Evidence) -> Tensor:

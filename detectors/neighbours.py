@@ -9,7 +9,7 @@ with a dozen recordings a radius is itself a guess.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -29,6 +29,7 @@ class Neighbours:
 
     name = "neighbours"
     context_s = CONTEXT_S
+    sees: ClassVar[str] = "statistics"  # detectors that see the same have the same `statistic`
 
     def __init__(self) -> None:
         self._mean = self._unit = torch.empty(0, dtype=torch.float64)  # [feature], dB
@@ -93,6 +94,7 @@ class FloorNeighbours(Neighbours):
     """The same by the bands' floors: what is heard when the background pauses."""
 
     name = "floor-neighbours"
+    sees = "floors"
 
     @staticmethod
     def statistic(evidence: Evidence) -> Tensor:
@@ -104,6 +106,7 @@ class QuietNeighbours(Neighbours):
     """The same by the bands' levels in quiet moments: floors of levels averaged over 0.2 s, which scatter less."""
 
     name = "quiet-neighbours"
+    sees = "quiet moments"
 
     @staticmethod
     def statistic(evidence: Evidence) -> Tensor:

@@ -52,7 +52,7 @@ def band_floors(evidence: Evidence, share: float = FLOOR_SHARE) -> Tensor:
     A steady machine under a fluctuating background is what remains when the background pauses (minimum statistics:
     Martin, IEEE Trans. Speech and Audio Processing 9(5), 2001).
     """
-    even = (evidence.confidence == evidence.confidence[:, :1, :1]).all(-1).all(-1)  # [batch], each row for itself
+    even = _even(evidence)
     if bool(even.all()):
         return _plain_floor(evidence.log_mel, share).double()
     floor = evidence.log_mel.new_empty(evidence.log_mel.shape[:2])  # [batch, mel]
@@ -67,15 +67,28 @@ def band_quiet(evidence: Evidence) -> Tensor:
     A single frame of 64 ms of a noise-like machine scatters by 4 to 5 dB, and the floor of such frames is that
     scatter's lower end. Minimum statistics smooth first for the same reason (Martin 2001, section II).
     """
-    width = min(QUIET_FRAMES, evidence.log_mel.shape[-1])
-    weight = weights(evidence)
+    even = _even(evidence)
+    if bool(even.all()):
+        return _plain_floor(_smoothed(evidence.log_mel), QUIET_SHARE).double()
+    floor = evidence.log_mel.new_empty(evidence.log_mel.shape[:2], dtype=torch.float64)  # [batch, mel]
+    floor[even] = _plain_floor(_smoothed(evidence.log_mel[even]), QUIET_SHARE).double()
+    uneven = evidence.rows(torch.nonzero(~even).squeeze(1))
+    weight = weights(uneven)
+    belief = _smoothed(weight)
+    level = _smoothed(weight * uneven.log_mel) / belief
+    floor[~even] = band_floors(Evidence(level, belief, uneven.level_dbfs), QUIET_SHARE)
+    return floor
 
-    def pooled(values: Tensor) -> Tensor:
-        return torch.nn.functional.avg_pool1d(values, width, max(1, width // 2))
 
-    belief = pooled(weight)
-    level = pooled(weight * evidence.log_mel) / belief
-    return band_floors(Evidence(level, belief, evidence.level_dbfs), QUIET_SHARE)
+def _even(evidence: Evidence) -> Tensor:
+    """Which contexts believe every cell as much as every other [batch], each row for itself."""
+    return (evidence.confidence == evidence.confidence[:, :1, :1]).all(-1).all(-1)
+
+
+def _smoothed(values: Tensor) -> Tensor:
+    """Means over 0.2 s, half overlapping, of what frames have [batch, mel, frame]."""
+    width = min(QUIET_FRAMES, values.shape[-1])
+    return torch.nn.functional.avg_pool1d(values, width, max(1, width // 2))
 
 
 def _plain_floor(log_mel: Tensor, share: float) -> Tensor:

@@ -11,7 +11,15 @@ from soundlab import evidence, healthy, machine
 
 from detectors.fusion import LATE, SENTINELS, SILENT, Fusion, QuickFusion, combine, member_weights, robust_scale
 from detectors.lineup import DETECTORS
+from detectors.mahalanobis import Mahalanobis, QuietMahalanobis
+from detectors.neighbours import Neighbours, QuietNeighbours
 from detectors.statistics import QUIET_FRAMES, QUIET_SHARE, band_quiet
+
+
+class ThreeMembers(Fusion):
+    """Members of which two see the same."""
+
+    members = (Mahalanobis, QuietMahalanobis, QuietNeighbours)
 
 
 def test_quiet_levels_are_a_slow_references() -> None:
@@ -33,6 +41,28 @@ def test_quiet_levels_leave_out_what_is_not_believed() -> None:
     plain = band_quiet(heard)[:, 30:50]
     assert ((band_quiet(replace(heard, log_mel=log_mel, confidence=doubt))[:, 30:50] - plain).abs() < 5.0).all()
     assert (band_quiet(replace(heard, log_mel=log_mel))[:, 30:50] < plain - 30.0).all()
+
+
+def test_who_sees_the_same_looks_the_same_way() -> None:
+    """Members of a fusion that share what they see share it rightly: the score is that of each on its own."""
+    heard = healthy(2)
+    looks: dict[str, torch.Tensor] = {}
+    for kind in (one for one in DETECTORS if issubclass(one, Mahalanobis | Neighbours)):
+        assert torch.equal(looks.setdefault(kind.sees, kind.statistic(heard)), kind.statistic(heard))
+    assert len(looks) == 3
+    fusion = ThreeMembers().fit(healthy(12))
+    alone = fusion.join(torch.stack([one.score(heard) for one in fusion._parts]))
+    assert torch.equal(fusion.score(heard), alone)
+
+
+def test_doubt_in_one_context_changes_no_other() -> None:
+    """Contexts without a weight of their own are smoothed plainly, beside doubted ones or alone."""
+    heard = healthy(3)
+    doubt = torch.ones_like(heard.log_mel)
+    doubt[1, :, ::2] = 0.5
+    mixed = band_quiet(replace(heard, confidence=doubt))
+    assert torch.equal(mixed[[0, 2]], band_quiet(heard)[[0, 2]])
+    assert torch.equal(mixed[1:2], band_quiet(replace(heard, confidence=doubt).rows([1])))
 
 
 def test_a_background_that_pauses_moves_quiet_levels_less_than_means() -> None:
