@@ -53,7 +53,8 @@ class Mahalanobis:
         covariance = torch.from_numpy(LedoitWolf().fit(values.numpy()).covariance_)
         # Identical recordings have no variance at all and would make the matrix singular.
         covariance = covariance + 1e-6 * torch.eye(len(covariance), dtype=torch.float64)
-        self._whiten = torch.linalg.cholesky(torch.linalg.inv(covariance)) / scale[:, None]
+        whiten = torch.linalg.cholesky(torch.linalg.inv(covariance)) / scale[:, None]
+        self._whiten = whiten.contiguous()  # as it is loaded: another layout rounds otherwise
 
     def cross_fit(self, healthy: Evidence, groups: Tensor | None = None) -> Tensor:
         """`fit`, and the out-of-fold distance [batch] of every healthy context."""
