@@ -8,7 +8,7 @@ from detectors.controls import Loudness, MeanSpectrum
 from detectors.embedding import Embedding
 from detectors.exposure import ExposedFusion, ExposedQuickFusion
 from detectors.frame_gmm import FrameGmm
-from detectors.fusion import Fusion, QuickFusion
+from detectors.fusion import QUICK_MEMBERS, SENTINELS, Fusion, QuickFusion
 from detectors.impulses import Impulses
 from detectors.kinematics import Kinematics
 from detectors.mahalanobis import Mahalanobis, QuietMahalanobis
@@ -38,18 +38,7 @@ DetectorType = (
     | type[MeanSpectrum]
 )
 
-QUICK: tuple[DetectorType, ...] = (  # fitted in seconds
-    QuickFusion,
-    Mahalanobis,
-    Neighbours,
-    FloorNeighbours,
-    QuietMahalanobis,
-    QuietNeighbours,
-    FrameGmm,
-    Physical,
-    Impulses,
-    States,
-)
+QUICK: tuple[DetectorType, ...] = (QuickFusion, *QUICK_MEMBERS, *SENTINELS, States)  # fitted in seconds
 NEURAL: tuple[DetectorType, ...] = (Autoencoder, SelfSupervised)  # they train a network, six times with calibration
 DETECTORS: tuple[DetectorType, ...] = (Fusion, *QUICK, *NEURAL)  # the default holds a network too
 ON_DEMAND: tuple[DetectorType, ...] = (SelectiveAutoencoder,)  # known by name; no row of every report

@@ -23,29 +23,13 @@ from numpy.typing import NDArray
 
 from detectors.base import Detector
 from detectors.calibrate import calibrate
-from detectors.frame_gmm import FrameGmm
 from detectors.fusion import MEMBERS, SENTINELS, combine, member_weights, robust_scale
-from detectors.impulses import Impulses
-from detectors.mahalanobis import Mahalanobis, QuietMahalanobis
-from detectors.neighbours import FloorNeighbours, Neighbours, QuietNeighbours
-from detectors.physical import Physical
-from detectors.selfsupervised import SelfSupervised
 from detectors.surroundings import kinds_of
 from monitor.roc import TestSet, official, rank
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks"
 F64 = NDArray[np.float64]
-SINGLE: tuple[Callable[[], Detector], ...] = (
-    Mahalanobis,
-    Neighbours,
-    FloorNeighbours,
-    QuietMahalanobis,
-    QuietNeighbours,
-    FrameGmm,
-    Physical,
-    SelfSupervised,
-    Impulses,
-)
+SINGLE: tuple[Callable[[], Detector], ...] = (*MEMBERS, *SENTINELS)
 CHOSEN = tuple(kind.name for kind in MEMBERS)
 FOUR = ("mahalanobis", "neighbours", "floor-neighbours", "frame-gmm")
 QUIET = ("quiet-mahalanobis", "quiet-neighbours")
