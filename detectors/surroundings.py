@@ -20,9 +20,9 @@ from detectors.statistics import band_statistics, standardise
 
 KINDS = 6  # at most; 4 to 8 do about as well on development evidence
 PER_KIND = 16  # contexts on average that a kind must have to be told apart
+AXES = 8  # principal components along which surroundings are told apart
 SETTLED = 100  # recordings from which on the mix of training counts as that of later
 _STEPS = 19  # quantiles that stand for Student's t
-_AXES = 8
 
 
 def kinds_of(healthy: Evidence) -> Tensor:
@@ -41,7 +41,7 @@ def kinds_of(healthy: Evidence) -> Tensor:
     left, size, _ = torch.linalg.svd(values, full_matrices=False)
     with warnings.catch_warnings():  # fewer different contexts than kinds: then there are fewer kinds
         warnings.simplefilter("ignore", ConvergenceWarning)
-        found = KMeans(count, n_init=10, random_state=0).fit_predict((left * size)[:, :_AXES].numpy())
+        found = KMeans(count, n_init=10, random_state=0).fit_predict((left * size)[:, :AXES].numpy())
     return torch.from_numpy(found).long().to(device)
 
 
