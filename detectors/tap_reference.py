@@ -12,9 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.optimize
+import scipy.stats
 from numpy.typing import NDArray
 
-from sds_engine.dsp.modal import Modes
+from detectors.tap_factor import learn_factor, oddness
+from sds_engine.dsp.modal import LEAST_SNR_DB, Modes
 
 F64 = NDArray[np.float64]
 
@@ -22,16 +24,14 @@ MOST_OFFSET = 0.05  # by which all modes of a part may be higher or lower togeth
 OFFSET_STEP = 0.0005
 TOGETHER = 0.004  # modes of aligned healthy parts this close are one
 FAR = 0.04  # a mode that moved further is missing
-SHARE = 0.98  # of the healthy parts that must have a mode: one that is heard now and then is mistaken for its neighbour
-SURE_DB = 27.0  # and with this much energy over noise in nine of ten
+SHARE = 0.9  # of the healthy parts that must have a mode: one that is heard now and then is mistaken for its neighbour
+SURE_DB = 24.0  # and with this much energy over noise in nine of ten
 MOST_MODES = 32
 SATELLITE = 0.05  # beside a stronger mode, reflections make weak ones at random places ...
 SATELLITE_DB = 20.0  # ... this far below it
 LEVEL_DB = 8.0  # a mode's level changes so much with the place of the blow
 MOST_LEVEL_DB = 24.0
 LEAST_SPREAD = np.array([2e-4, 0.01])  # of ln hz and ln zeta: no jig repeats better
-POOLED = 5.0  # how many parts the spread common to all modes is worth beside a mode's own
-GREATEST = 0.25  # of the greatest healthy departure is the least spread: a mode that healthy parts contradict is dull
 MISSING = 2.0  # z-score per tenfold of surprise at a missing mode
 
 
@@ -54,13 +54,15 @@ class Departure:
 class Reference:
     """Healthy modes: ln hz and ln zeta [2, mode], their spreads [2, mode], those of all together [2].
 
-    level [mode] in dB of the part's whole energy; present [mode]: the share of healthy parts that had it, of `parts`.
+    level [mode] in dB of the part's whole energy; sure [2, mode]: the deviations that healthy parts' estimates told;
+    present [mode]: the share of healthy parts that had it, of `parts`.
     """
 
     centre: F64
     spread: F64
     common: F64
     level: F64
+    sure: F64
     present: F64
     parts: int
 
@@ -69,27 +71,42 @@ class Reference:
         modes = without_satellites(modes)
         pairs = self._match(modes)
         missing = np.setdiff1d(np.arange(len(self.level)), pairs[:, 0])
-        surprise = -np.log10((self.parts * (1.0 - self.present[missing]) + 0.5) / (self.parts + 1))
+        surprise = self._surprise(missing, modes)
         worst = Departure(MISSING * float(surprise.sum()), "missing", 0.0, 0.0, 0.0)
         if len(missing):
             worst = Departure(worst.statistic, "missing", _hz(self.centre[0, missing[np.argmax(surprise)]]), 0.0, 0.0)
         if not len(pairs):
             return worst
         off = _logs(modes)[:, pairs[:, 1]] - self.centre[:, pairs[:, 0]]  # [2, matched]
-        sure = np.stack([modes.hz_sd, modes.zeta_sd])[:, pairs[:, 1]]
-        spread = np.hypot(self.spread[:, pairs[:, 0]], sure)
-        together = weighted_medians(off, spread)  # [2]
-        each = np.abs(off - together[:, None]) / spread  # [2, matched]
+        spread = self._spread(pairs[:, 0], np.stack([modes.hz_sd, modes.zeta_sd])[:, pairs[:, 1]])
+        odd = [oddness(off[kind], spread[kind], float(self.common[kind])) for kind in range(2)]
         for kind, what in enumerate(("all modes", "all damping")):
-            z = float(abs(together[kind]) / self.common[kind])
-            if z > worst.statistic:
-                worst = Departure(z, what, 0.0, float(np.expm1(together[0])), float(np.expm1(together[1])))
+            if abs(odd[kind].shared_z) > worst.statistic:
+                both = np.expm1([one.shared for one in odd]).tolist()
+                worst = Departure(abs(odd[kind].shared_z), what, 0.0, both[0], both[1])
+        each = np.abs(np.stack([one.own_z for one in odd]))  # [2, matched]
         kind, place = divmod(int(each.argmax()), each.shape[1])
         if float(each[kind, place]) > worst.statistic:
             hz = _hz(self.centre[0, pairs[place, 0]])
             shift, damping = np.expm1(off[:, place])
             worst = Departure(float(each.max()), ("mode", "damping")[kind], hz, float(shift), float(damping))
         return worst
+
+    def _surprise(self, missing: NDArray[np.intp], modes: Modes) -> F64:
+        """How many tenfolds of improbability the absence of each of these modes is [missing]."""
+        seldom = (self.parts * (1.0 - self.present[missing]) + 0.5) / (self.parts + 1)
+        # a mode that would be weak in this recording is now and then too weak; one in a silent part is not excused
+        excess = _total(modes) + self.level[missing] - LEAST_SNR_DB if len(modes) else np.full(len(missing), np.inf)
+        weak = scipy.stats.norm.sf(excess / LEVEL_DB)
+        return np.asarray(-np.log10(np.maximum(seldom, weak)))
+
+    def _spread(self, which: NDArray[np.intp], sure: F64) -> F64:
+        """The spreads [2, matched] of these modes, more where this part's are less sure than healthy ones' were."""
+        usual = self.sure[:, which]
+        more = np.maximum(np.square(sure) - np.square(usual), 0.0)
+        # what healthy parts show bounds what the estimate's own word is worth
+        worth = np.minimum(1.0, np.square(self.spread[:, which] / np.maximum(usual, 1e-12)))
+        return np.asarray(np.sqrt(np.square(self.spread[:, which]) + more * worth))
 
     def _match(self, modes: Modes) -> NDArray[np.intp]:
         """Pairs [matched, 2] of reference and part, each once, near in frequency and not too far in level."""
@@ -129,14 +146,12 @@ def learn(parts: Sequence[Modes]) -> Reference:
         levels[has, number] = _levels(part)[which]
         sure[:, has, number] = np.stack([part.hz_sd, part.zeta_sd])[:, which]
     centre = np.nanmedian(logs, axis=2)  # [2, mode]
-    off = logs - centre[:, :, None]
-    # Where a part is off as a whole, each of its modes is measured against that.
-    together = np.stack([_part_offset(off[:, :, n], sure[:, :, n]) for n in range(len(parts))], axis=1)  # [2, part]
-    alone = off - together[:, None, :]
-    spread = _spreads(alone)
-    common = np.maximum(_mad(together), LEAST_SPREAD)
+    factors = [learn_factor(logs[kind] - centre[kind, :, None], LEAST_SPREAD[kind]) for kind in range(2)]
+    spread = np.stack([factor.own for factor in factors])
+    common = np.array([factor.common for factor in factors])
     present = (found >= 0).mean(1)
-    return Reference(centre, spread, common, np.nanmedian(levels, axis=1), present, len(parts))
+    usual = np.nanmedian(sure, axis=2)
+    return Reference(centre, spread, common, np.nanmedian(levels, axis=1), usual, present, len(parts))
 
 
 def without_satellites(modes: Modes) -> Modes:
@@ -144,40 +159,6 @@ def without_satellites(modes: Modes) -> Modes:
     near = np.abs(np.log(modes.hz)[:, None] - np.log(modes.hz)[None, :]) < SATELLITE
     weak = modes.snr_db[:, None] < modes.snr_db[None, :] - SATELLITE_DB
     return modes.pick(~(near & weak).any(1))
-
-
-def weighted_medians(values: F64, spread: F64) -> F64:
-    """The median of each row of values [row, value], each value weighted by the inverse of its spread."""
-    order = np.argsort(values, axis=1)
-    weight = np.take_along_axis(1.0 / spread, order, axis=1).cumsum(1)
-    ranked = np.take_along_axis(values, order, axis=1)
-    half = 0.5 * weight[:, -1:]
-    low = (weight < half - 1e-12).sum(1)
-    high = (weight <= half + 1e-12).sum(1).clip(max=values.shape[1] - 1)  # an even split: the middle of both
-    rows = np.arange(len(values))
-    return np.asarray(0.5 * (ranked[rows, low] + ranked[rows, high]))
-
-
-def _part_offset(off: F64, sure: F64) -> F64:
-    has = np.isfinite(off[0])
-    if not has.any():
-        return np.zeros(2)
-    return weighted_medians(off[:, has], np.hypot(sure[:, has], 3.0 * LEAST_SPREAD[:, None]))
-
-
-def _spreads(off: F64) -> F64:
-    """The robust spread of every mode [2, mode], drawn towards that of all modes: few parts make a poor guess."""
-    own = _mad(off)
-    count = np.isfinite(off[0]).sum(-1)
-    pool = np.median(own, axis=1, keepdims=True)
-    drawn = np.sqrt((count * own**2 + POOLED * pool**2) / (count + POOLED))
-    greatest = np.nanmax(np.abs(off), axis=-1)
-    return np.asarray(np.maximum(np.maximum(drawn, GREATEST * greatest), LEAST_SPREAD[:, None]))
-
-
-def _mad(values: F64) -> F64:
-    """1.4826 times the median absolute value over the last axis, NaN left out: a normal law's deviation around 0."""
-    return np.asarray(np.nanmedian(np.abs(values), axis=-1) * 1.4826)
 
 
 def _logs(modes: Modes) -> F64:
@@ -188,7 +169,12 @@ def _levels(modes: Modes) -> F64:
     """The energy of each mode in dB of all."""
     if not len(modes):
         return np.zeros(0)
-    return np.asarray(modes.snr_db - 10.0 * np.log10(np.sum(10.0 ** (modes.snr_db / 10.0))))
+    return np.asarray(modes.snr_db - _total(modes))
+
+
+def _total(modes: Modes) -> float:
+    """The energy of all modes over noise in dB."""
+    return float(10.0 * np.log10(np.sum(10.0 ** (modes.snr_db / 10.0))))
 
 
 def _hz(log_hz: float) -> float:

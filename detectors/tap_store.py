@@ -1,6 +1,6 @@
 """Tap models on disk: a folder with tap.json and tap.safetensors, checked against its SHA-256 before it is parsed.
 
-tap.json: {"v": 1, "kind": "tap", "made", "rate", "parts", "sources": [{"file", "sha256", "seconds", "licence"}],
+tap.json: {"v": 2, "kind": "tap", "made", "rate", "parts", "sources": [{"file", "sha256", "seconds", "licence"}],
 "modes": [{"hz", "zeta", "smallest_shift", "smallest_damping"}], "sha256"}. What stands under "modes" is for people.
 """
 
@@ -22,7 +22,7 @@ from detectors.card import ModelError, Source, sha256_of
 from detectors.tap import TapModel
 
 CARD, TENSORS = "tap.json", "tap.safetensors"
-VERSION = 1
+VERSION = 2  # 1: before reflections were reckoned with, when the same part had other dampings
 SURE_Z = 5.0  # a departure of so many spreads is the oddest of some thirty healthy parts' many modes
 _AGAIN = "learn it anew with: factory-ear score --tap FILE... --reference HEALTHY --model DIR"
 
@@ -72,6 +72,8 @@ def load_tap(folder: str | Path) -> TapModel:
         raise ModelError(f"{error.filename}: no such file, so {folder} holds no tap model; {_AGAIN}") from error
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{card}: cannot be read ({error}); {_AGAIN}") from error
+    if isinstance(raw, dict) and raw.get("kind") == "tap" and raw.get("v") == 1:
+        raise ModelError(f"{card}: from before reflections were reckoned with (version 1); {_AGAIN}")
     if not isinstance(raw, dict) or raw.get("v") != VERSION or raw.get("kind") != "tap":
         raise ModelError(f"{card}: not the card of a tap model of version {VERSION}; {_AGAIN}")
     if sha256_of(data) != raw.get("sha256"):

@@ -5,8 +5,8 @@ shifted to 0 Hz, low-passed by a FIR filter of which only the part that lies who
 exponentials stay exponentials) and decimated: Sirdey, Derrien, Kronland-Martinet and Aramaki, "Modal analysis of impact
 sounds with ESPRIT in Gabor transforms", DAFx-11 (2011). In each band the poles come from ESPRIT (Roy and Kailath, IEEE
 Trans. ASSP 37(7), 1989) on Hankel matrices of all strikes side by side, since strikes of one part share their
-poles and differ in amplitudes. Gauss-Newton steps on the poles, with amplitudes projected out (variable projection:
-Golub and Pereyra, SIAM J. Numer. Anal. 10, 1973), then reach the Cramer-Rao bound, which is reported with each mode.
+poles and differ in amplitudes. `modal_hall` then polishes them to maximum likelihood in noise and in the reflections
+of a hall, leaves out what those explain, and reports the Cramer-Rao bound with each mode.
 
 numpy and scipy, float64. Pure functions.
 """
@@ -22,6 +22,8 @@ import scipy.signal
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from sds_engine.dsp.modal_hall import Hall, fit_ringing
+
 F64 = NDArray[np.float64]
 C128 = NDArray[np.complex128]
 
@@ -36,6 +38,8 @@ LEAST_SNR_DB = 23.0  # of a mode's energy: there its damping is known to 14%, an
 MOST_ZETA = 0.1
 LEAST_DECAY = 0.5  # 1/s; what decays slower was not struck: mains hum, a fan nearby
 LEAKAGE = 1e-5  # of the loudest mode's energy: the filters let as much of it into other bands
+AFTER_S = 0.005  # the ringing that `strikes` cuts out begins so long after the blow
+HALL = Hall()
 SAME = 0.002  # modes of neighbouring bands this close, relative, are one
 
 
@@ -44,7 +48,8 @@ class Modes:
     """Modes, rising in frequency; all fields `[mode]`.
 
     hz, and zeta the damping ratio (decay rate over 2 pi hz). snr_db: the mode's energy over the noise density, summed
-    over strikes. hz_sd, zeta_sd: relative standard deviations by the Cramer-Rao bound in noise of the measured level.
+    over strikes. hz_sd, zeta_sd: relative standard deviations by the Cramer-Rao bound in the noise and the reflections
+    that were reckoned with.
     """
 
     hz: F64
@@ -63,19 +68,26 @@ class Modes:
 
 @dataclass(frozen=True, slots=True)
 class _Band:
-    """One band of all strikes: y [time, strike] at `rate` Hz, shifted down by `centre` Hz; `half` its half width."""
+    """One band of all strikes: y [time, strike] at `rate` Hz, shifted down by `centre` Hz; `half` its half width.
+
+    since_s: how long before y[0] the blows fell.
+    """
 
     y: C128
     rate: float
     centre: float
     half: float
+    since_s: float
 
 
-def find_modes(strikes: Sequence[F64], rate: int, low_hz: float = 100.0, high_hz: float | None = None) -> Modes:
+def find_modes(
+    strikes: Sequence[F64], rate: int, low_hz: float = 100.0, high_hz: float | None = None, hall: Hall | None = HALL
+) -> Modes:
     """The modes between low_hz and high_hz (default: 0.45 rate) of free ringing [time] after each strike of one part.
 
-    Strikes are cut to the shortest. Raises ValueError for no strike, for less than 50 ms, and for NaN. Silence has no
-    modes. What is not free ringing (contact of the hammer, a second blow) must be cut off before.
+    hall: the reflections to reckon with, None for none. Strikes are cut to the shortest. Raises ValueError for no
+    strike, for less than 50 ms, and for NaN. Silence has no modes. What is not free ringing (contact of the hammer, a
+    second blow) must be cut off before.
     """
     high_hz = 0.45 * rate if high_hz is None else min(high_hz, 0.45 * rate)
     least = min((len(strike) for strike in strikes), default=0)
@@ -85,7 +97,7 @@ def find_modes(strikes: Sequence[F64], rate: int, low_hz: float = 100.0, high_hz
     if not np.isfinite(sound).all():
         raise ValueError("the strikes hold NaN or infinity: leave them out")
     with threadpool_limits(1):  # the matrices are small: on a busy machine threads cost thirty times the work
-        found = [_band_modes(band) for band in _bands(sound, rate, low_hz, high_hz)]
+        found = [_band_modes(band, hall) for band in _bands(sound, rate, low_hz, high_hz)]
     loudest = max((float(energy.max()) for _, energy in found if len(energy)), default=0.0)
     return _merge([modes.pick(energy > LEAKAGE * loudest) for modes, energy in found])
 
@@ -102,7 +114,7 @@ def _bands(sound: F64, rate: int, low_hz: float, high_hz: float) -> Iterator[_Ba
         y = scipy.signal.oaconvolve(sound * shift, low_pass[:, None], mode="valid", axes=0)[::step]
         y = y[: _ringing(y, rate / step)]
         if len(y) >= 16 and np.abs(y).max() > 0.0:
-            yield _Band(y, rate / step, centre, OVERLAP * width / 2)
+            yield _Band(y, rate / step, centre, OVERLAP * width / 2, AFTER_S + 0.5 * taps / rate)
 
 
 def _ringing(y: C128, rate: float) -> int:
@@ -114,21 +126,18 @@ def _ringing(y: C128, rate: float) -> int:
     return max(64, int(1.3 * last))
 
 
-def _band_modes(band: _Band) -> tuple[Modes, F64]:
+def _band_modes(band: _Band, hall: Hall | None) -> tuple[Modes, F64]:
     """The modes of one band that lie inside it, decay, and stand out of the noise; and their energies [mode]."""
-    poles = _polish(band, _esprit(band.y) * band.rate)
+    poles = _esprit(band.y) * band.rate
+    poles = poles[(np.abs(poles.real) < 0.5 * band.rate) & (poles.real < 10.0)]
+    ringing = fit_ringing(band.y, band.rate, poles, band.centre, band.since_s, hall)
+    poles, spread = ringing.poles, ringing.spread
     if not len(poles):
         return _modes([]), np.zeros(0)
-    residual, amplitudes, information = _information(band, poles)
-    n, strikes = band.y.shape
-    noise = float(np.square(np.abs(residual)).sum()) / (strikes * max(1, n - len(poles)))  # per complex sample
-    noise = max(noise, 1e-30)
-    # complex parameters: the covariance of a pole is noise / information, half of it real, half imaginary
-    spread = np.sqrt(0.5 * noise * np.abs(np.diag(np.linalg.pinv(information, hermitian=True))))  # 1/s
-    energy = np.square(np.abs(amplitudes)).sum(1) * _lasting(poles, n / band.rate) * band.rate
+    energy = np.square(np.abs(ringing.amplitudes)).sum(1) * _lasting(poles, len(band.y) / band.rate) * band.rate
     hz, decay = band.centre + poles.imag / (2.0 * np.pi), -poles.real
     zeta = decay / (2.0 * np.pi * np.maximum(hz, 1e-9))
-    snr_db = 10.0 * np.log10(np.maximum(energy / noise, 1e-12))
+    snr_db = 10.0 * np.log10(np.maximum(energy / ringing.noise, 1e-12))
     good = (np.abs(hz - band.centre) <= band.half) & (hz > 0.0) & (zeta < MOST_ZETA) & (decay > LEAST_DECAY)
     good &= (snr_db >= LEAST_SNR_DB) & (spread < 0.3 * decay)
     found = Modes(hz, zeta, snr_db, spread / (2.0 * np.pi * np.maximum(hz, 1e-9)), spread / np.maximum(decay, 1e-9))
@@ -157,41 +166,6 @@ def _esprit(y: C128) -> C128:
     rotation = np.linalg.lstsq(space[:-1], space[1:], rcond=None)[0]
     poles = np.linalg.eigvals(rotation)
     return np.asarray(np.log(poles[np.abs(poles) > 1e-3]), dtype=np.complex128)
-
-
-def _information(band: _Band, poles: C128) -> tuple[C128, C128, C128]:
-    """Residual [time, strike], amplitudes [mode, strike], and the Fisher information of the poles times the noise."""
-    t = np.arange(len(band.y)) / band.rate
-    basis = np.exp(np.outer(t, poles))  # [time, mode]
-    q, r = np.linalg.qr(basis)
-    amplitudes = np.linalg.lstsq(r, q.conj().T @ band.y, rcond=1e-12)[0]
-    slopes = t[:, None] * basis
-    slopes = slopes - q @ (q.conj().T @ slopes)  # what the amplitudes cannot take up
-    information = (slopes.conj().T @ slopes) * (amplitudes.conj() @ amplitudes.T)  # summed over strikes
-    residual: C128 = band.y - basis @ amplitudes
-    return residual, np.asarray(amplitudes, dtype=np.complex128), np.asarray(information, dtype=np.complex128)
-
-
-def _polish(band: _Band, poles: C128, rounds: int = 4) -> C128:
-    """Gauss-Newton on the poles in 1/s; a step that does not lower the residual ends it."""
-    poles = poles[np.abs(poles.real) < 0.5 * band.rate]
-    if not len(poles):
-        return poles
-    t = np.arange(len(band.y)) / band.rate
-    residual, amplitudes, information = _information(band, poles)
-    power = float(np.square(np.abs(residual)).sum())
-    for _ in range(rounds):
-        slopes = t[:, None] * np.exp(np.outer(t, poles))
-        gradient = (amplitudes.conj() * (slopes.conj().T @ residual)).sum(1)
-        tried = poles + np.linalg.pinv(information, rcond=1e-10, hermitian=True) @ gradient
-        if not np.isfinite(tried).all() or float(tried.real.max()) > 10.0:
-            break
-        residual, amplitudes, information = _information(band, tried)
-        now = float(np.square(np.abs(residual)).sum())
-        if not now < power:
-            break
-        poles, power = tried, now
-    return poles
 
 
 def _modes(parts: Sequence[Modes]) -> Modes:

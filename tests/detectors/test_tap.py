@@ -115,7 +115,7 @@ def test_recordings_of_one_part_stay_together() -> None:
 
 
 def test_a_saved_model_scores_the_same_and_damage_is_refused(model: TapModel, tmp_path: Path) -> None:
-    """A round trip changes nothing; a flipped bit, a foreign card and an empty folder are refused."""
+    """A round trip changes nothing; a flipped bit, an old or foreign card and an empty folder are refused."""
     save_tap(tmp_path / "m", model)
     modes = part(np.random.default_rng(8), hz=one(1, 1.01))
     assert load_tap(tmp_path / "m").score(modes) == model.score(modes)
@@ -125,6 +125,9 @@ def test_a_saved_model_scores_the_same_and_damage_is_refused(model: TapModel, tm
     data[-3] ^= 1
     (tmp_path / "m" / "tap.safetensors").write_bytes(bytes(data))
     with pytest.raises(ModelError, match="SHA-256"):
+        load_tap(tmp_path / "m")
+    (tmp_path / "m" / "tap.json").write_text('{"v": 1, "kind": "tap"}', encoding="utf-8")
+    with pytest.raises(ModelError, match=r"version 1.*learn it anew"):
         load_tap(tmp_path / "m")
     (tmp_path / "m" / "tap.json").write_text('{"v": 1}', encoding="utf-8")
     with pytest.raises(ModelError, match="not the card"):
