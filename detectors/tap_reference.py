@@ -123,7 +123,9 @@ class Reference:
 
     def smallest_shift(self, z: float) -> F64:
         """The smallest relative change [2, mode] of frequency and of damping of one mode that reaches `z`."""
-        return np.asarray(np.expm1(z * self.spread))
+        weight = 1.0 / np.square(self.spread)
+        rest = weight.sum(1, keepdims=True) + 1.0 / np.square(self.common[:, None]) - weight
+        return np.asarray(np.expm1(z * np.sqrt(np.square(self.spread) + 1.0 / rest)))
 
 
 def learn(parts: Sequence[Modes]) -> Reference:

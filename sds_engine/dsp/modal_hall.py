@@ -35,8 +35,8 @@ SMALLEST = 1e-30  # power: below any sound
 class Hall:
     """Power that comes back per second, relative to the direct: early exp(-t / early_s) + late exp(-t / late_s).
 
-    The default is that of a microphone some 0.3 m away in a hall; nearer, it is too much, and the loss is small: the
-    estimate depends on how early and late compare with each other and with noise (docs/detection.md, tap test).
+    The default, chosen on simulated parts, is that of a microphone some 0.3 m away in a hall. Nearer it is too much, at
+    little loss: what counts is how early and late compare. Without any reflections errors are up to twice the bound.
     """
 
     early: float = 4.0
@@ -53,7 +53,8 @@ class Hall:
 class Ringing:
     """The fit: poles [mode] in 1/s, amplitudes [mode, strike], the noise's power per complex sample.
 
-    spread [mode] in 1/s: the deviation of a pole's real part, and of its imaginary part.
+    spread [mode] in 1/s: the deviation of a pole's real part, and of its imaginary part, as if each strike had its own
+    reflections; where all share them it is too small, by up to the root of the number of strikes.
     """
 
     poles: C128

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -99,6 +100,7 @@ def measure(designs: int, healthy: int, parts: int) -> dict[str, Any]:
                 "odd": {name: _share([odd for odd, _ in each]) for name, each in rows.items()},
                 "odd_known": {name: _share([odd for odd, near in each if near]) for name, each in rows.items()},
             }
+            print(f"{setting}, {kind}: {json.dumps(found[setting][kind])}", file=sys.stderr, flush=True)
     return {"designs": designs, "healthy": healthy, "parts": parts, "seconds": time.perf_counter() - started} | {
         "settings": found
     }

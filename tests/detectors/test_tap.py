@@ -62,6 +62,18 @@ def test_damping_a_quarter_off_is_found(model: TapModel) -> None:
             assert departure.damping == pytest.approx(factor - 1, abs=0.1)
 
 
+def test_the_card_tells_what_is_found(model: TapModel) -> None:
+    """A change of one mode as large as the smallest that reaches a z-score of 5 gives that z-score."""
+    smallest = model.reference.smallest_shift(5.0)
+    for mode in range(len(model.reference.level)):
+        for kind in range(2):
+            hz, zeta = np.exp(model.reference.centre)
+            (hz, zeta)[kind][mode] *= 1.0 + smallest[kind, mode]
+            usual = model.reference.sure
+            changed = Modes(hz, zeta, 50.0 + model.reference.level, usual[0], usual[1])
+            assert model.score(changed).departure.statistic == pytest.approx(5.0, rel=0.01)
+
+
 def test_a_wrong_part_and_a_dead_one_are_found(model: TapModel) -> None:
     """All modes 2% off (another size, another metal), a mode that is gone, and no mode at all."""
     rng = np.random.default_rng(3)
