@@ -6,7 +6,7 @@ which it will be. So nothing is chosen: whatever looks at the sound in its own w
 moments, a mixture of frames, features with names, and what a network learns from the machine's own sound). One thing
 healthy sound does tell: which members' out-of-fold scores follow the surroundings (`surroundings`). They hear the hall
 and not the machine, and weigh less: by the square of the share of their scatter that the kind of surroundings leaves
-unexplained. And of what they say together, that is taken off which strange surroundings explain (`allowance`).
+unexplained.
 
 Every member speaks in robust z-scores of its out-of-fold healthy statistics: one that faults move by many healthy
 spreads carries the mean, one that they do not move adds little. The spread is that of the upper half: what healthy
@@ -29,7 +29,6 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from detectors.allowance import Allowance, Strangeness, Surroundings
 from detectors.base import CONTEXT_S, Detector, Evidence
 from detectors.frame_gmm import FrameGmm
 from detectors.impulses import Impulses
@@ -38,8 +37,8 @@ from detectors.mahalanobis import Mahalanobis, QuietMahalanobis
 from detectors.neighbours import FloorNeighbours, Neighbours, QuietNeighbours
 from detectors.physical import Physical
 from detectors.selfsupervised import SelfSupervised
-from detectors.statistics import band_statistics, require, upper_spread
-from detectors.surroundings import share_within
+from detectors.statistics import require, upper_spread
+from detectors.surroundings import kinds_of, share_within
 
 Part = (
     type[Mahalanobis]
@@ -68,7 +67,7 @@ SILENT = 9.0  # healthy spreads that a sentinel keeps to itself
 
 
 class Fusion:
-    """Weighted mean of the members' robust z-scores, tamed, and what sentinels find odd, less what is allowed."""
+    """Weighted mean of the members' robust z-scores, tamed, and what sentinels find very odd."""
 
     name = "fusion"
     members: tuple[Part, ...] = MEMBERS  # of a restored model: those that it was stored with
@@ -81,19 +80,15 @@ class Fusion:
         self._centre = torch.empty(0, dtype=torch.float64)  # [part]
         self._spread = torch.empty(0, dtype=torch.float64)  # [part]
         self._weight = torch.empty(0, dtype=torch.float64)  # [member], their sum is 1
-        self._strangeness: Strangeness | None = None
-        self._allowance: Allowance | None = None
-        self._allows = True
 
     def behind_separator(self) -> Self:
         """The same, not fitted yet, for separated sound: without the members that listen to quiet moments.
 
         Where background pauses raw sound shows the machine alone; behind a mask a quiet moment shows what the mask
         left. On eight worlds without a test recording both cost .008 there, and bring .033 on raw sound
-        (docs/separation.md). Nor is anything taken off for strange surroundings, which a mask takes away.
+        (docs/separation.md).
         """
         self.members = tuple(kind for kind in self.members if kind not in LATE)
-        self._allows = False
         return self
 
     def fit(self, healthy: Evidence, groups: Tensor | None = None) -> Self:
@@ -109,28 +104,23 @@ class Fusion:
         """
         self._parts = self.new_parts()
         statistics = torch.stack([part.cross_fit(healthy, groups) for part in self._parts])
-        return self.settle(statistics, Surroundings.of(healthy, groups))
+        return self.settle(statistics, kinds_of(healthy))
 
     def new_parts(self) -> tuple[Detector, ...]:
         """Members, then sentinels, none of them fitted."""
         kinds = (*self.members, *SENTINELS)
         return tuple(kind(self._kinematics) if kind is Physical else kind() for kind in kinds)
 
-    def settle(self, statistics: Tensor, heard: Surroundings) -> Tensor:
+    def settle(self, statistics: Tensor, kinds: Tensor) -> Tensor:
         """Take scale and weights from the parts' out-of-fold statistics [part, batch]; they joined [batch].
 
-        heard: the surroundings of these healthy contexts. Whoever has fitted the parts already, for rows of their own,
-        need not do so again.
+        kinds [batch] numbers the surroundings of every healthy context (`kinds_of`). Whoever has fitted the parts
+        already, for rows of their own, need not do so again.
         """
         self._centre, self._spread = robust_scale(statistics)
         z = (statistics - self._centre[:, None]) / self._spread[:, None]
-        self._weight = member_weights(z[: len(self.members)], heard.kinds)
-        self._strangeness = self._allowance = None
-        if not self._allows or heard.strangeness is None:
-            return self.join(statistics)
-        self._strangeness = heard.strangeness
-        self._allowance = Allowance.fit(heard.distance, self.join(statistics))
-        return self.join(statistics, heard.distance)
+        self._weight = member_weights(z[: len(self.members)], kinds)
+        return self.join(statistics)
 
     def score(self, evidence: Evidence) -> Tensor:
         """Weighted mean over the members [batch] of their tamed z-scores, and the sentinels' excess."""
@@ -143,30 +133,16 @@ class Fusion:
                 seen[part.sees] = part.statistic(evidence)
             return part.judge(seen[part.sees])
 
-        statistics = torch.stack([said(part) for part in self._parts])
-        return self.join(statistics, self.distance(evidence, seen.get(Mahalanobis.sees)))
+        return self.join(torch.stack([said(part) for part in self._parts]))
 
-    def distance(self, evidence: Evidence, values: Tensor | None = None) -> Tensor | None:
-        """How strange the surroundings of contexts are (`Strangeness`) [batch]; None where that was not learned.
-
-        values: the bands' statistics [batch, feature] where they are at hand.
-        """
-        if self._strangeness is None:
-            return None
-        return self._strangeness(band_statistics(evidence) if values is None else values)
-
-    def join(self, statistics: Tensor, distance: Tensor | None = None) -> Tensor:
-        """One statistic [batch] from those of the parts [part, batch]; distance [batch]: of what surrounds them."""
+    def join(self, statistics: Tensor) -> Tensor:
+        """One statistic [batch] from those of the parts [part, batch]."""
         z = (statistics - self._centre[:, None]) / self._spread[:, None]
-        joined = combine(z[: len(self.members)], z[len(self.members) :], self._weight)
-        return joined if self._allowance is None or distance is None else joined - self._allowance(distance)
+        return combine(z[: len(self.members)], z[len(self.members) :], self._weight)
 
     def state(self) -> Mapping[str, Tensor]:
-        """Centre and spread [part], weight [member], what is allowed [3], and the parts' states under their names."""
+        """Centre and spread [part], weight [member], and the parts' states under their names."""
         inner = {f"{one.name}.{key}": value for one in self._parts for key, value in one.state().items()}
-        if self._strangeness is not None and self._allowance is not None:
-            inner |= self._strangeness.state()
-            inner["allowance"] = torch.tensor(self._allowance, dtype=torch.float64)
         return {"centre": self._centre, "spread": self._spread, "weight": self._weight, **inner}
 
     @classmethod
@@ -174,9 +150,6 @@ class Fusion:
         """From its state; raises ValueError where that does not fit together."""
         self = cls()
         stored = {key.partition(".")[0] for key in state}
-        if "allowance" in stored:  # models of before, small ones and those behind a separator do without
-            require(state, allowance=(3,))
-            self._strangeness, self._allowance = Strangeness.restore(state), Allowance(*state["allowance"].tolist())
         if not stored & {kind.name for kind in LATE}:
             self.members = tuple(kind for kind in cls.members if kind not in LATE)
         kinds = (*self.members, *SENTINELS)

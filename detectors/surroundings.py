@@ -20,9 +20,10 @@ from detectors.statistics import band_statistics, standardise
 
 KINDS = 6  # at most; 4 to 8 do about as well on development evidence
 PER_KIND = 16  # contexts on average that a kind must have to be told apart
-AXES = 8  # principal components along which surroundings are told apart
+DOUBT = 1.0 / 3.0  # of later sound is taken for another mix where few recordings were heard
 SETTLED = 100  # recordings from which on the mix of training counts as that of later
 _STEPS = 19  # quantiles that stand for Student's t
+_AXES = 8
 
 
 def kinds_of(healthy: Evidence) -> Tensor:
@@ -41,7 +42,7 @@ def kinds_of(healthy: Evidence) -> Tensor:
     left, size, _ = torch.linalg.svd(values, full_matrices=False)
     with warnings.catch_warnings():  # fewer different contexts than kinds: then there are fewer kinds
         warnings.simplefilter("ignore", ConvergenceWarning)
-        found = KMeans(count, n_init=10, random_state=0).fit_predict((left * size)[:, :AXES].numpy())
+        found = KMeans(count, n_init=10, random_state=0).fit_predict((left * size)[:, :_AXES].numpy())
     return torch.from_numpy(found).long().to(device)
 
 
@@ -65,8 +66,8 @@ class Doubted(NamedTuple):
 def doubted(statistic: Tensor, weight: Tensor, kinds: Tensor) -> Doubted:
     """Healthy statistics [value] with weights that sum to the number of recordings, and what later mixes may add.
 
-    A share of later sound, 1 - recordings / SETTLED, is taken for another mix: all kinds alike often, and each of them
-    as one of its sort that training had not would be. What that does is told by how much the kinds at hand
+    A share of later sound, DOUBT (1 - recordings / SETTLED), is taken for another mix: all kinds alike often, and each
+    of them as one of its sort that training had not would be. What that does is told by how much the kinds at hand
     differ: shifted by the predictive law of a random effect, Student's t with one degree of freedom less than there are
     kinds, times sqrt(1 + 1 / kinds) and the deviation between kinds (`between_kinds`). Where the statistic does not
     follow the surroundings nothing is shifted. Weighing calibration values by how often their like will come is what
@@ -76,7 +77,7 @@ def doubted(statistic: Tensor, weight: Tensor, kinds: Tensor) -> Doubted:
     place = torch.arange(len(statistic), device=statistic.device)
     count = int(number.max()) + 1
     total = float(weight.sum())
-    share = 1.0 - total / SETTLED
+    share = DOUBT * (1.0 - total / SETTLED)
     if count < 2 or share <= 0.0:
         return Doubted(statistic, weight, place)
     mass = torch.zeros(count, dtype=weight.dtype, device=weight.device).index_add_(0, number, weight)

@@ -10,10 +10,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from detectors.allowance import Surroundings
 from detectors.base import Detector, Evidence
 from detectors.fusion import MEMBERS, SENTINELS, Fusion
 from detectors.kinematics import Kinematics
+from detectors.surroundings import kinds_of
 
 _PARTS = frozenset((*MEMBERS, *SENTINELS))  # made without settings other than the kinematics, so alike in all rows
 
@@ -39,14 +39,9 @@ class Shared:
         self._known: dict[tuple[type, Kinematics | None], Fitted] = {}
 
     @cached_property
-    def surroundings(self) -> Surroundings:
-        """Those of the healthy contexts."""
-        return Surroundings.of(self._healthy, self._groups)
-
-    @property
     def kinds(self) -> Tensor:
         """The kinds of surroundings [batch] of the healthy contexts."""
-        return self.surroundings.kinds
+        return kinds_of(self._healthy)
 
     def __call__(self, detector: Detector) -> Fitted:
         """What an unfitted detector makes of the machine; as if it had been fitted for itself alone."""
@@ -62,9 +57,8 @@ class Shared:
     def _joined(self, fusion: Fusion) -> Fitted:
         found = [self(part) for part in fusion.new_parts()]
         started = time.perf_counter()
-        healthy = fusion.settle(torch.stack([one.healthy for one in found]), self.surroundings)
-        parts = zip(self._tests, *(one.scores for one in found), strict=True)
-        scores = tuple(fusion.join(torch.stack(said), fusion.distance(test)) for test, *said in parts)
+        healthy = fusion.settle(torch.stack([one.healthy for one in found]), self.kinds)
+        scores = tuple(fusion.join(torch.stack(batch)) for batch in zip(*(one.scores for one in found), strict=True))
         own_s = time.perf_counter() - started
         return Fitted(healthy, scores, sum(one.train_s for one in found) + own_s, sum(one.score_s for one in found))
 

@@ -3,16 +3,17 @@
 The worlds (`choice_worlds`) hold healthy sound and odd sound of several sorts, simulated or made from healthy
 recordings. No recording of a real fault is among them, and no background of the development set's test split.
 
-    python tests/benchmarks/bench_choice.py [--data SHARED/data] [--seeds 0 1] [--levels 0 -6 -12]
+    python tests/benchmarks/bench_choice.py [--data SHARED/data] [--seeds 0 1] [--levels 0 -6 -12] [--no-network]
 
-writes docs/benchmarks/choice.md and choice.json.
+writes docs/benchmarks/choice.md and choice.json. The self-supervised network takes a minute a world, all others four
+seconds: `--no-network` leaves it out, everywhere, and the page says so.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,15 @@ import torch
 from choice_worlds import World, worlds
 from numpy.typing import NDArray
 
-from detectors.base import Detector
 from detectors.calibrate import calibrate
-from detectors.fusion import MEMBERS, SENTINELS, combine, member_weights, robust_scale
+from detectors.fusion import MEMBERS, SENTINELS, Part, combine, member_weights, robust_scale
+from detectors.selfsupervised import SelfSupervised
 from detectors.surroundings import kinds_of
 from monitor.roc import TestSet, official, rank
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks"
 F64 = NDArray[np.float64]
-SINGLE: tuple[Callable[[], Detector], ...] = (*MEMBERS, *SENTINELS)
+SINGLE: tuple[Part, ...] = (*MEMBERS, *SENTINELS)
 CHOSEN = tuple(kind.name for kind in MEMBERS)
 FOUR = ("mahalanobis", "neighbours", "floor-neighbours", "frame-gmm")
 QUIET = ("quiet-mahalanobis", "quiet-neighbours")
@@ -61,18 +62,19 @@ FUSIONS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {
 class Heard:
     """What the detectors make of one world: per detector the out-of-fold healthy, healthy and odd statistics."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, parts: Sequence[Part] = SINGLE) -> None:
         self.world = world
         self.kinds = kinds_of(world.train)
         self.values: dict[str, tuple[F64, F64, dict[str, F64]]] = {}
-        for kind in SINGLE:
+        for kind in parts:
             detector = kind()
             fold = detector.cross_fit(world.train, world.groups).numpy()
             odd = {sort: detector.score(one).numpy() for sort, one in world.odd.items()}
             self.values[detector.name] = (fold, detector.score(world.normal).numpy(), odd)
 
     def fused(self, names: Sequence[str], sentinels: Sequence[str], how: str) -> tuple[F64, F64, dict[str, F64]]:
-        """The out-of-fold healthy, healthy and odd statistics of a fusion."""
+        """The out-of-fold healthy, healthy and odd statistics of a fusion, of those of its parts that were heard."""
+        names = [name for name in names if name in self.values]
         chosen = (*names, *sentinels)
         folds = torch.stack([torch.from_numpy(self.values[name][0]) for name in chosen])
         centre, spread = robust_scale(folds)
@@ -96,7 +98,8 @@ class Heard:
             return np.asarray(combine(z[: len(names)], z[len(names) :], torch.from_numpy(weight)).numpy())
 
         odd = {sort: join([self.values[name][2][sort] for name in chosen]) for sort in self.world.odd}
-        return join([self.values[name][0] for name in chosen]), join([self.values[name][1] for name in chosen]), odd
+        fold = join([self.values[name][0] for name in chosen])
+        return fold, join([self.values[name][1] for name in chosen]), odd
 
 
 def figure(normal: F64, odd: F64, rare: NDArray[np.bool_]) -> float:
@@ -120,11 +123,14 @@ def false_alarms(heard: Heard, fold: F64, normal: F64, alpha: float = 0.1) -> di
 
 
 @torch.inference_mode()
-def measure(data: Path | None, seeds: Sequence[int], levels: Sequence[float]) -> tuple[list[Any], list[Any]]:
+def measure(
+    data: Path | None, seeds: Sequence[int], levels: Sequence[float], *, network: bool = True
+) -> tuple[list[Any], list[Any]]:
     """A row per world, contender and sort of oddness; and the default's false alarms, a row per world."""
     rows, rates = [], []
+    parts = SINGLE if network else tuple(kind for kind in SINGLE if kind is not SelfSupervised)
     for world in worlds(data, seeds, levels):
-        heard = Heard(world)
+        heard = Heard(world, parts)
         contenders = heard.values | {name: heard.fused(*how) for name, how in FUSIONS.items()}
         family = next(name for key, name in FAMILIES.items() if key in world.name)
         found = false_alarms(heard, *contenders["the default"][:2])
@@ -160,7 +166,7 @@ def _mean(rows: Sequence[Mapping[str, Any]], **where: object) -> float:
 def page(found: Mapping[str, Any]) -> str:
     """The figures as Markdown."""
     rows = found["rows"]
-    columns = [("all", {})]
+    columns: list[tuple[str, dict[str, object]]] = [("all", {})]
     columns += [(sort, {"sort": sort}) for sort in sorted({row["sort"] for row in rows})]
     columns += [
         (f"{family} {level:g} dB", {"family": family, "snr_db": level})
@@ -186,6 +192,8 @@ def page(found: Mapping[str, Any]) -> str:
         mine = [row for row in rows if row["who"] == name]
         lines.append(f"| {name} | " + " | ".join(f"{_mean(mine, **where):.3f}" for _, where in columns) + " |")
     made = f"The default: the tamed mean of {', '.join(CHOSEN)}; sentinels: {', '.join(EVENTS) or 'none'}."
+    if not found["network"]:
+        made += " Measured with `--no-network`: no `self-supervised` in any row, in the default's neither."
     return "\n".join([*lines, "", made, *_rates(found["rates"])]) + "\n"
 
 
@@ -195,10 +203,11 @@ def main() -> None:
     options.add_argument("--data", type=Path)
     options.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     options.add_argument("--levels", type=float, nargs="+", default=[0.0, -6.0, -12.0])
+    options.add_argument("--no-network", action="store_true")
     given = options.parse_args()
     torch.set_num_threads(1)
-    rows, rates = measure(given.data, given.seeds, given.levels)
-    found = {"seeds": given.seeds, "rows": rows, "rates": rates}
+    rows, rates = measure(given.data, given.seeds, given.levels, network=not given.no_network)
+    found = {"seeds": given.seeds, "network": not given.no_network, "rows": rows, "rates": rates}
     PAGE.mkdir(parents=True, exist_ok=True)
     (PAGE / "choice.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     (PAGE / "choice.md").write_text(page(found), encoding="utf-8")
