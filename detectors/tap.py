@@ -26,7 +26,7 @@ LEAST_PARTS = 5
 ODD_P = 0.05  # a part is called odd at this p-value, or at the smallest that fewer than 19 healthy parts can count
 FOLDS = 10
 MOST_STRIKES = 8
-_KEYS = ("centre", "spread", "common", "level", "sure", "present")
+_KEYS = ("centre", "spread", "common", "level", "sure", "present", "others")
 
 
 class Heard(NamedTuple):
@@ -92,8 +92,13 @@ class TapModel:
         """From its state; raises ValueError where that does not fit together."""
         require(state, numbers=(2,), **{"reference.centre": (2, None)})
         modes = state["reference.centre"].shape[1]
-        shapes = {"spread": (2, modes), "common": (2,), "level": (modes,), "sure": (2, modes)}
-        shapes |= {"present": (modes,)}
+        shapes: dict[str, tuple[int | None, ...]] = {
+            "spread": (2, modes),
+            "common": (2,),
+            "level": (modes,),
+            "sure": (2, modes),
+        }
+        shapes |= {"present": (modes,), "others": (None,)}
         require(state, **{f"reference.{key}": shape for key, shape in shapes.items()})
         rate, parts = (int(number) for number in state["numbers"].tolist())
         spreads = (state["reference.spread"], state["reference.common"])

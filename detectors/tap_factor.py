@@ -31,9 +31,10 @@ class Factor(NamedTuple):
 
 
 class Oddness(NamedTuple):
-    """Of one part: what is common to its modes, that as a z-score, and each mode's own z-score [mode], signed."""
+    """Of one part: what is common to its modes, with its deviation; that as a z-score; each mode's z [mode], signed."""
 
     shared: float
+    shared_sd: float
     shared_z: float
     own_z: F64
 
@@ -61,9 +62,12 @@ def oddness(differences: F64, own: F64, common: float) -> Oddness:
     weight = 1.0 / np.square(own)
     precision = float(weight.sum()) + 1.0 / common**2
     total = float((weight * differences).sum())
+    if not len(own):
+        return Oddness(0.0, common, 0.0, np.zeros(0))
     shared = total / precision
     # of all modes together against their centres: the mean that the modes give, without what healthy parts tell of it
     shared_z = total / weight.sum() / np.sqrt(common**2 + 1.0 / weight.sum())
     rest = precision - weight  # what is known of u without each mode
     foretold = (total - weight * differences) / rest
-    return Oddness(shared, float(shared_z), np.asarray((differences - foretold) / np.sqrt(np.square(own) + 1.0 / rest)))
+    own_z = (differences - foretold) / np.sqrt(np.square(own) + 1.0 / rest)
+    return Oddness(shared, precision**-0.5, float(shared_z), np.asarray(own_z))

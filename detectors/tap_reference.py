@@ -15,7 +15,7 @@ import scipy.optimize
 import scipy.stats
 from numpy.typing import NDArray
 
-from detectors.tap_factor import learn_factor, oddness
+from detectors.tap_factor import Oddness, learn_factor, oddness
 from sds_engine.dsp.modal import LEAST_SNR_DB, Modes
 
 F64 = NDArray[np.float64]
@@ -23,6 +23,7 @@ F64 = NDArray[np.float64]
 MOST_OFFSET = 0.05  # by which all modes of a part may be higher or lower together, as a logarithm
 OFFSET_STEP = 0.0005
 TOGETHER = 0.004  # modes of aligned healthy parts this close are one
+JUMP = 0.003  # a mode that is so far off may be another one: rings have theirs in pairs, reflections make more
 FAR = 0.04  # a mode that moved further is missing
 SHARE = 0.9  # of the healthy parts that must have a mode: one that is heard now and then is mistaken for its neighbour
 SURE_DB = 24.0  # and with this much energy over noise in nine of ten
@@ -55,7 +56,8 @@ class Reference:
     """Healthy modes: ln hz and ln zeta [2, mode], their spreads [2, mode], those of all together [2].
 
     level [mode] in dB of the part's whole energy; sure [2, mode]: the deviations that healthy parts' estimates told;
-    present [mode]: the share of healthy parts that had it, of `parts`.
+    present [mode]: the share of healthy parts that had it, of `parts`. others [place]: ln hz of what healthy parts had
+    besides, set beside the modes.
     """
 
     centre: F64
@@ -64,6 +66,7 @@ class Reference:
     level: F64
     sure: F64
     present: F64
+    others: F64
     parts: int
 
     def compare(self, modes: Modes) -> Departure:
@@ -79,18 +82,48 @@ class Reference:
             return worst
         off = _logs(modes)[:, pairs[:, 1]] - self.centre[:, pairs[:, 0]]  # [2, matched]
         spread = self._spread(pairs[:, 0], np.stack([modes.hz_sd, modes.zeta_sd])[:, pairs[:, 1]])
-        odd = [oddness(off[kind], spread[kind], float(self.common[kind])) for kind in range(2)]
+        shared, each = self._zs(off, spread, pairs[:, 0], missing, modes)
         for kind, what in enumerate(("all modes", "all damping")):
-            if abs(odd[kind].shared_z) > worst.statistic:
-                both = np.expm1([one.shared for one in odd]).tolist()
-                worst = Departure(abs(odd[kind].shared_z), what, 0.0, both[0], both[1])
-        each = np.abs(np.stack([one.own_z for one in odd]))  # [2, matched]
+            if abs(shared[kind].shared_z) > worst.statistic:
+                both = np.expm1([one.shared for one in shared]).tolist()
+                worst = Departure(abs(shared[kind].shared_z), what, 0.0, both[0], both[1])
         kind, place = divmod(int(each.argmax()), each.shape[1])
         if float(each[kind, place]) > worst.statistic:
             hz = _hz(self.centre[0, pairs[place, 0]])
             shift, damping = np.expm1(off[:, place])
             worst = Departure(float(each.max()), ("mode", "damping")[kind], hz, float(shift), float(damping))
         return worst
+
+    def _zs(
+        self, off: F64, spread: F64, which: NDArray[np.intp], missing: NDArray[np.intp], modes: Modes
+    ) -> tuple[list[Oddness], F64]:
+        """What is odd of all together, per kind; and z-scores [2, matched] of each mode, 0 where none is to be had."""
+        jumped = self._jumped(off[0], spread[0])
+        still = ~jumped
+        odd = [oddness(off[kind, still], spread[kind, still], float(self.common[kind])) for kind in range(2)]
+        each = np.zeros(spread.shape)
+        each[:, still] = np.abs(np.stack([one.own_z for one in odd]))
+        for place in np.flatnonzero(jumped).tolist():
+            apart = off[0, place] - odd[0].shared
+            other = self._other(which[place], apart, missing, modes)
+            each[0, place] = min(abs(apart) / float(np.hypot(spread[0, place], odd[0].shared_sd)), other)
+        return odd, each
+
+    def _jumped(self, off: F64, spread: F64) -> NDArray[np.bool_]:
+        """Which frequencies [matched] are so far off the others that they may be another mode's."""
+        weight = np.append(1.0 / spread, 1.0 / self.common[0])
+        value = np.append(off, 0.0)  # healthy parts count as one mode more
+        order = np.argsort(value)
+        middle = value[order][int(np.searchsorted(weight[order].cumsum(), 0.5 * weight.sum()))]
+        return np.asarray(np.abs(off - middle) > np.maximum(JUMP, 5.0 * spread))
+
+    def _other(self, which: int, apart: float, missing: NDArray[np.intp], modes: Modes) -> float:
+        """The z-score of the other story: this mode is missing, and what was heard `apart` from it is another one."""
+        place = self.centre[0, which] + apart
+        known = missing[np.abs(self.centre[0, missing] - place) < JUMP]
+        often = float((np.abs(self.others - place) < JUMP).sum()) + self.parts * float(self.present[known].sum())
+        there = -np.log10(min(1.0, (often + 0.5) / (self.parts + 1)))
+        return MISSING * float(self._surprise(np.array([which]), modes)[0] + there)
 
     def _surprise(self, missing: NDArray[np.intp], modes: Modes) -> F64:
         """How many tenfolds of improbability the absence of each of these modes is [missing]."""
@@ -153,7 +186,17 @@ def learn(parts: Sequence[Modes]) -> Reference:
     common = np.array([factor.common for factor in factors])
     present = (found >= 0).mean(1)
     usual = np.nanmedian(sure, axis=2)
-    return Reference(centre, spread, common, np.nanmedian(levels, axis=1), usual, present, len(parts))
+    others = _others(parts, found, np.nan_to_num(np.nanmedian(logs[0] - centre[0, :, None], axis=0)))
+    return Reference(centre, spread, common, np.nanmedian(levels, axis=1), usual, present, others, len(parts))
+
+
+def _others(parts: Sequence[Modes], found: NDArray[np.intp], higher: F64) -> F64:
+    """Where (ln hz) the parts have modes that are none of those `found`, each lowered by what its part is higher."""
+    rest = [
+        np.delete(np.log(part.hz), found[found[:, number] >= 0, number]) - higher[number]
+        for number, part in enumerate(parts)
+    ]
+    return np.sort(np.concatenate([np.zeros(1), *rest]))  # 1 Hz: a tensor on disk is never empty
 
 
 def without_satellites(modes: Modes) -> Modes:
