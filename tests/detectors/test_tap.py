@@ -115,6 +115,26 @@ def test_weak_satellites_change_nothing(model: TapModel) -> None:
     assert model.score(more).departure.statistic == pytest.approx(model.score(modes).departure.statistic)
 
 
+def test_a_lost_mode_is_not_mistaken_for_a_moved_one() -> None:
+    """Where healthy parts often have a twin 1% above a mode, the twin alone is hardly odder than the mode's absence."""
+    rng = np.random.default_rng(11)
+
+    def with_twin(modes: Modes) -> Modes:
+        twin = modes.pick(np.array([2]))
+        twin.hz[:] *= 1.01
+        twin.snr_db[:] -= 6.0
+        names = ("hz", "zeta", "snr_db", "hz_sd", "zeta_sd")
+        return Modes(*(np.concatenate([getattr(modes, name), getattr(twin, name)]) for name in names))
+
+    healthy = [with_twin(part(rng)) if number % 2 else part(rng) for number in range(40)]
+    reference = learn(healthy)
+    lost = with_twin(part(rng)).pick(np.array([0, 1, 3, 4, 5]))
+    gone = lost.pick(np.arange(4))
+    moved = part(rng, hz=one(2, 0.99))
+    assert reference.compare(lost).statistic < reference.compare(gone).statistic + 1.5
+    assert reference.compare(moved).statistic > reference.compare(lost).statistic + 2.0
+
+
 def test_recordings_of_one_part_stay_together() -> None:
     """The effective n counts parts, not recordings; under five parts are refused, and so is sound without modes."""
     rng = np.random.default_rng(7)
