@@ -159,6 +159,15 @@ def _rates(rates: Sequence[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
+def _means(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Who: {family, level and sort: the mean over worlds}, rounded."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for row in rows:
+        cell = f"{row['family']} {row['snr_db']:g} dB {row['sort']}"
+        found.setdefault(row["who"], {}).setdefault(cell, []).append(row["official"])
+    return {who: {cell: round(float(np.mean(each)), 4) for cell, each in one.items()} for who, one in found.items()}
+
+
 def _mean(rows: Sequence[Mapping[str, Any]], **where: object) -> float:
     return float(np.mean([row["official"] for row in rows if all(row[key] == one for key, one in where.items())]))
 
@@ -209,7 +218,7 @@ def main() -> None:
     rows, rates = measure(given.data, given.seeds, given.levels, network=not given.no_network)
     found = {"seeds": given.seeds, "network": not given.no_network, "rows": rows, "rates": rates}
     PAGE.mkdir(parents=True, exist_ok=True)
-    (PAGE / "choice.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    (PAGE / "choice.json").write_text(json.dumps(found | {"rows": _means(rows)}, indent=1) + "\n", encoding="utf-8")
     (PAGE / "choice.md").write_text(page(found), encoding="utf-8")
     print(page(found))
 
