@@ -3,8 +3,8 @@
 - `spectra`: STFT power, mel bands, decibels with a floor, the squared envelope spectrum.
 - `levels`: RMS, level in dBFS, SI-SDR.
 - `bands`: fractional-octave bands that add up to the sound again.
-- `modal`, `modal_hall` and `strikes` (numpy, imported by name): modes of struck parts, also where a hall answers, and where
-  the hammer struck.
+- `modal`, `modal_hall` and `strikes` (numpy, imported by name): modes of struck parts, also where a hall answers, and
+  where the hammer struck.
 """
 
 from sds_engine.dsp.bands import band_edges, split_bands
