@@ -17,9 +17,7 @@ from numpy.typing import NDArray
 
 F64 = NDArray[np.float64]
 
-POOLED = (
-    5.0  # how many parts the spread of all modes together is worth beside a mode's own: few parts make a poor guess
-)
+POOLED = 5.0  # how many parts the spread of all modes is worth beside a mode's own: few parts make a poor guess
 ROUNDS = 30
 
 
