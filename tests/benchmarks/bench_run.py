@@ -3,9 +3,10 @@
 The line is the demo's simulated hall; an hour of sound per microphone is replayed as fast as the line takes it.
 Memory is resident memory (RSS), summed over supervisor, monitor, worker and capture every half second.
 
-    python tests/benchmarks/bench_run.py [--minutes 60] [--folder DIR]
+    python tests/benchmarks/bench_run.py [--minutes 60] [--folder DIR] [--separated]
 
-writes docs/benchmarks/run.md and run.json.
+writes docs/benchmarks/run.md and run.json. The line hears raw sound; with `--separated` it separates every window, as
+the demo does, and the files are run-separated.md and run-separated.json.
 """
 
 from __future__ import annotations
@@ -39,10 +40,10 @@ LOOK_S = 0.5
 SETTLED = 1 / 3  # growth is measured over what comes after this share of the windows
 
 
-def prepare(folder: Path, minutes: float) -> Path:
+def prepare(folder: Path, minutes: float, *, separated: bool) -> Path:
     """A trained line whose live files are `minutes` long: two rendered minutes, repeated with another level each."""
     hall.render(folder, 0, 4.0, [])
-    config = hall.write_config(folder, broker="", lang="en", port=0)
+    config = hall.write_config(folder, broker="", lang="en", port=0, separated=separated)
     config.write_text(
         config.read_text(encoding="utf-8").replace(f"speed = {hall.SPEED}", "speed = 0"), encoding="utf-8"
     )
@@ -113,15 +114,18 @@ def summary(samples: list[tuple[float, int, dict[str, float]]], windows: int, se
     }
 
 
-def page(found: dict[str, Any], minutes: float) -> str:
+def page(found: dict[str, Any], minutes: float, *, separated: bool) -> str:
+    heard, asked = (
+        ("the full chain (separation on every window)", " --separated") if separated else ("the fused default", "")
+    )
     parts, growth = found["peak_by_process_mb"], found["growth_mb_per_10000_windows"]
     rows = "\n".join(f"| {name} | {value:,.0f} |" for name, value in parts.items())
     return f"""# `factory-ear run`: memory and speed over an hour's worth of windows
 
-Written by `python tests/benchmarks/bench_run.py --minutes {minutes:g}`; do not edit.
+Written by `python tests/benchmarks/bench_run.py --minutes {minutes:g}{asked}`; do not edit.
 
 {found["machine"]}. Eight simulated microphones, {minutes:g} minutes of sound each
-({found["windows"]:,} windows of 2 s), replayed as fast as one worker with the fused default takes them, through the
+({found["windows"]:,} windows of 2 s), replayed as fast as one worker with {heard} takes them, through the
 embedded broker, with alarms, evidence and the page running. Resident memory, sampled every {LOOK_S:g} s.
 
 | process | peak RSS, MB |
@@ -138,14 +142,17 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--minutes", type=float, default=60.0)
     options.add_argument("--folder", type=Path)
+    options.add_argument("--separated", action="store_true")
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
-        found = measure(prepare(Path(folder), chosen.minutes))
+        found = measure(prepare(Path(folder), chosen.minutes, separated=chosen.separated))
     found["machine"] = f"{platform.machine()}, Python {platform.python_version()}, torch {version('torch')}"
     PAGE.mkdir(parents=True, exist_ok=True)
-    (PAGE / "run.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    (PAGE / "run.md").write_text(page(found, chosen.minutes), encoding="utf-8")
-    print(page(found, chosen.minutes))
+    name = "run-separated" if chosen.separated else "run"
+    text = page(found, chosen.minutes, separated=chosen.separated)
+    (PAGE / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    (PAGE / f"{name}.md").write_text(text, encoding="utf-8")
+    print(text)
 
 
 if __name__ == "__main__":
