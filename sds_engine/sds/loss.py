@@ -62,7 +62,10 @@ def sds_loss(
 def predict(
     prior: Prior, latent: Tensor, ask: Ask, settings: SdsSettings, noise: NoiseSource, progress: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """The denoised `[batch, draws, *shape]` of a latent `[batch, *shape]`, and the levels `[batch, draws]` it had."""
+    """The denoised `[batch, draws, *shape]` of a latent `[batch, *shape]`, and the levels `[batch, draws]` it had.
+
+    With baseline "null": the latent, moved by (1 + tau) times what the prompt changes.
+    """
     draws = settings.draws
     t = draw_t(noise, draws, settings.t_low, settings.t_high, settings.schedule, progress).to(latent)
     levels = ladder(prior.sigma_of_t, t.flatten(), settings.steps)  # [steps + 1, row]
@@ -73,8 +76,12 @@ def predict(
     else:
         e = noise.normal((draws, *latent.shape[1:])).to(latent).flatten(0, 1)
         z = rows + like(levels[0], rows) * e
-    clean = guided(prior.denoiser, ask.condition, ask.source, settings.guidance)
-    denoised = denoise(clean, z, levels)
+    if settings.baseline == "null":
+        prompted = guided(prior.denoiser, ask.condition)(z, levels[0])
+        source = None if ask.source is None else ask.source.repeat_interleave(draws, dim=0)
+        denoised = rows + (1.0 + settings.guidance) * (prompted - prior.denoiser(z, levels[0], source))
+    else:
+        denoised = denoise(guided(prior.denoiser, ask.condition, ask.source, settings.guidance), z, levels)
     return denoised.reshape(-1, draws, *latent.shape[1:]), levels[0].reshape(-1, draws)
 
 

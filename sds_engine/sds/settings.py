@@ -9,6 +9,7 @@ Kind = Literal["decoder", "encoder"]
 Weighting = Literal["signal", "noise", "variance"]
 Schedule = Literal["uniform", "falling"]
 Start = Literal["random", "inversion"]
+Baseline = Literal["render", "null"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,10 @@ class SdsSettings:
     and iteration, averaged. t_low, t_high: where t is drawn, mapped to noise by the prior. schedule: "uniform", or
     "falling" from t_high to t_low over the run. weighting: see `noise.WEIGHTS`. windows: STFT lengths of the emphasis
     (Eq. 7), none for the plain waveform. start: "random" noise, or "inversion" of the render (SDI).
+    baseline: what the guided estimate is held against: the "render" (Eq. 4 and 5), or what the model makes of the same
+    noisy render without the prompt, "null" (under `Ask.source` where one is given). That keeps guidance alone:
+    classifier score distillation (Yu et al., "Text-to-3D with classifier score distillation", ICLR 2024). A mean over
+    what could be heard is smoother than any sound; both branches are, so their difference does not smooth. One step.
     compensate: pull by decode(denoised) - decode(encoded) instead of decode(denoised) - wave, so that what the codec
     loses pulls at nothing (not in the paper). iterations, learning_rate: of Adam; final_rate: the share of the learning
     rate at the end (a cosine leads there). gamma: the weight of SDS beside another loss.
@@ -38,6 +43,7 @@ class SdsSettings:
     weighting: Weighting = "signal"
     windows: tuple[int, ...] = (1024, 2048, 4096)
     start: Start = "random"
+    baseline: Baseline = "render"
     compensate: bool = False
     iterations: int = 200
     learning_rate: float = 0.05
@@ -51,6 +57,7 @@ class SdsSettings:
             ("weighting", self.weighting, get_args(Weighting)),
             ("schedule", self.schedule, get_args(Schedule)),
             ("start", self.start, get_args(Start)),
+            ("baseline", self.baseline, get_args(Baseline)),
         ):
             if value not in allowed:
                 raise ValueError(f"{name} = {value!r}: allowed is one of {', '.join(allowed)}")
@@ -58,6 +65,10 @@ class SdsSettings:
             raise ValueError(f"t from {self.t_low} to {self.t_high}: allowed is 0 <= t_low <= t_high <= 1")
         if not 1 <= self.steps <= 10:
             raise ValueError(f"steps = {self.steps}: allowed is 1 to 10")
+        if self.baseline == "null" and (self.steps > 1 or self.start == "inversion"):
+            raise ValueError(
+                f"steps {self.steps}, start {self.start!r} with baseline 'null': allowed are 1 step from 'random' noise"
+            )
         for name, count in (("draws", self.draws), ("iterations", self.iterations)):
             if count < 1:
                 raise ValueError(f"{name} = {count}: allowed is 1 or more")

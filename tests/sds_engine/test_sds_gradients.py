@@ -296,6 +296,8 @@ def test_gradients_only_where_set() -> None:
         ({"kind": "both"}, "kind = 'both'.*decoder, encoder"),
         ({"t_low": 0.9, "t_high": 0.1}, "t from 0.9 to 0.1"),
         ({"steps": 11}, "steps = 11: allowed is 1 to 10"),
+        ({"baseline": "zero"}, "baseline = 'zero'.*render, null"),
+        ({"baseline": "null", "steps": 2}, "steps 2, start 'random' with baseline 'null': allowed are 1 step"),
         ({"draws": 0}, "draws = 0"),
         ({"windows": (6,)}, "multiple of 4"),
         ({"guidance": -1.0}, "guidance -1.0"),

@@ -14,6 +14,7 @@ from sds_engine.priors.gaussian import one_gaussian, oracle_prior
 from sds_engine.sds import Ask, SdsSettings, SeededNoise, optimise, sds_loss
 from sds_engine.sds.denoise import denoise, invert, ladder
 from sds_engine.sds.guidance import guide, guided
+from sds_engine.sds.noise import draw_t
 from sds_engine.sds.settings import Weighting
 
 STD = 0.5
@@ -122,6 +123,36 @@ def test_a_bridge_pulls_past_the_prompt_away_from_its_source(kind: str) -> None:
     torch.testing.assert_close(found, expected.detach(), rtol=1e-9, atol=1e-11)
     same = gradient(wave, plain(sigma, kind=kind, guidance=tau), source="a")  # from a to a: no guidance at all
     torch.testing.assert_close(same, gradient(wave, plain(sigma, kind=kind)), rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("kind", ["encoder", "decoder"])
+@pytest.mark.parametrize("sigma", SIGMAS)
+def test_against_the_source_only_the_prompts_difference_pulls(kind: str, sigma: float) -> None:
+    """With baseline "null", between equal Gaussians: -(1 + tau) sigma^2 (mu_p - mu_source) / (s^2 + sigma^2).
+
+    Wherever the sound is: nothing pulls it to a mean. From a prompt to itself nothing pulls at all.
+    """
+    wave, tau = waves(), 3.0
+    settings = plain(sigma, kind=kind, guidance=tau, baseline="null")
+    expected = (1 + tau) * sigma**2 * (MU_B - MU_A) / (STD**2 + sigma**2)
+    found = gradient(wave, settings, source="b")
+    torch.testing.assert_close(found, expected.expand_as(found), rtol=1e-9, atol=1e-11)
+    torch.testing.assert_close(gradient(wave, settings, source="a"), torch.zeros_like(found), rtol=0, atol=1e-11)
+
+
+def test_the_null_baseline_is_the_difference_of_two_residuals() -> None:
+    """Against the mixture that is the null branch: the residual under the prompt, less that under nothing."""
+    prior, wave, sigma, tau = two_gaussians(STD, STD), waves(), 0.5, 2.0
+    found = gradient(wave, plain(sigma, kind="encoder", guidance=tau, baseline="null"))
+    noise = Antithetic([1, 2, 3])
+    draw_t(noise, 2, 0.5, 0.5, "uniform", 0.0)  # t is drawn first
+    e = noise.normal((2, TIME))
+    z = wave.detach()[:, None] + sigma * e
+    levels = torch.full((6,), sigma, dtype=DOUBLE)
+    flat = z.flatten(0, 1)
+    prompted = prior.denoiser(flat, levels, prior.embed(["a"] * 6))
+    moved = (1 + tau) * (prior.denoiser(flat, levels, None) - prompted)
+    torch.testing.assert_close(found, moved.reshape(3, 2, TIME).mean(1), rtol=1e-9, atol=1e-11)
 
 
 def test_guidance_calls_the_null_branch_only_when_it_counts() -> None:
