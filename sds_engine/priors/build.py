@@ -18,7 +18,7 @@ from sds_engine.priors.captions import draw_captions, phrases
 from sds_engine.priors.codec import TOKENS, MelCodec
 from sds_engine.priors.corpus import FIRST_SEED, Pool
 from sds_engine.priors.mixing import Captions, Mixer
-from sds_engine.priors.network import Network, Size
+from sds_engine.priors.network import Network, Size, with_ears
 from sds_engine.priors.training import Plan, Progress, train
 
 SHARD = 50
@@ -41,6 +41,7 @@ class Recipe:
     width: int = 256
     layers: int = 6
     heads: int = 4
+    ears: tuple[int, ...] = (0, 2, 4)  # layers before which rhythm is listened for
 
 
 def build(
@@ -58,10 +59,13 @@ def build(
     mixer = Mixer(pool, captions, plan.seed, dict(plan.emphasise), plan.fault_db)
     if start is not None:
         codec, network = start
+        network = with_ears(network, recipe.ears, codec.bands(), plan.seed)
         return codec, train(codec, mixer, network.size, plan, folder, report, network)
     codec = fit_codec(mixer, folder)
     size = Size(TOKENS, codec.components, recipe.width, recipe.layers, recipe.heads)
-    return codec, train(codec, mixer, size, plan, folder, report)
+    torch.manual_seed(plan.seed)
+    network = with_ears(Network(size), recipe.ears, codec.bands(), plan.seed)
+    return codec, train(codec, mixer, network.size, plan, folder, report, network)
 
 
 def render_corpus(recipe: Recipe, folder: Path, say: Say) -> Pool:

@@ -47,6 +47,16 @@ class MelCodec:
         """Numbers for each token."""
         return self.basis.shape[1]
 
+    def bands(self, groups: int = 8) -> Tensor:
+        """What a latent token says of the mean level of bands, frame by frame: `[frame x group, component]`.
+
+        Linear; rows of length 1.
+        """
+        picture = (self.basis.T * self.scale[:, None]).reshape(self.components, PATCH, groups, -1).mean(dim=-1)
+        rows = picture.reshape(self.components, PATCH * groups)
+        unit: Tensor = rows / rows.norm(dim=0, keepdim=True).clamp_min(1e-9)
+        return unit.T.contiguous()
+
     def of_db(self, db: Tensor) -> Tensor:
         """Relative dB `[batch, frame, band]` -> latent `[batch, token, component]`."""
         return (to_patches(db) - self.mean) @ self.basis / self.scale

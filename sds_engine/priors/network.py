@@ -7,7 +7,7 @@ wide: that is what two cores can train on a million examples (about 0.2 GFLOP fo
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -16,7 +16,10 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How large: tokens of `components` numbers, width, layers, attention heads, features of a prompt."""
+    """How large: tokens of `components` numbers, width, layers, attention heads, features of a prompt.
+
+    ears: before which layers the network listens for rhythm (`Rhythm`); none in a network of the first kind.
+    """
 
     tokens: int
     components: int
@@ -24,6 +27,49 @@ class Size:
     layers: int = 6
     heads: int = 5
     features: int = 384
+    ears: tuple[int, ...] = ()
+
+
+class Rhythm(nn.Module):
+    """What repeats, picked out of noise over the whole sound, and laid before every token.
+
+    Few tokens must agree on the rate and the phase of blows while noise still hides each of them. Here they need not:
+    some envelopes are read off the tokens, frame by frame; lines that stand above the noise of their spectrum over
+    all 2 s are kept, the rest is taken off (a Wiener filter with the noise by the median, after Donoho and Johnstone
+    1994), and what is left is a sum of the regular swellings, in phase in all tokens. Zero at first.
+    """
+
+    FRAMES, LINES = 10, 512
+
+    def __init__(self, width: int, outside: int, groups: int = 8) -> None:
+        super().__init__()
+        self.groups = groups
+        self.listen = nn.Linear(width, self.FRAMES * groups, bias=False)
+        self.tell = nn.Linear(3 * self.FRAMES * groups, outside)
+        self.gain = nn.Linear(outside, outside)
+        for layer in (self.tell, self.gain):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        """X `[batch, token, width]`, c `[batch, outside]` -> what is to be added, `[batch, token, outside]`."""
+        batch, tokens, _ = x.shape
+        envelope = self.listen(x).float().view(batch, tokens * self.FRAMES, self.groups)
+        lines = torch.fft.rfft(envelope - envelope.mean(dim=1, keepdim=True), n=self.LINES, dim=1)
+        power = lines.real.square() + lines.imag.square()
+        noise = power.detach().median(dim=1, keepdim=True).values / math.log(2.0) + 1e-6
+        own = power / noise  # 1 on average where there is noise alone
+        shared = own.mean(dim=2, keepdim=True).expand_as(own)
+        kept = torch.stack([_pass(own, 6.0), _pass(shared, 2.0), _pass(shared, 4.0)], dim=-1)
+        regular = torch.fft.irfft(lines[..., None] * kept, n=self.LINES, dim=1)[:, : tokens * self.FRAMES]
+        told = self.tell(regular.reshape(batch, tokens, -1))
+        return cast("Tensor", told * (1 + self.gain(c))[:, None])
+
+
+def _pass(ratio: Tensor, knee: float) -> Tensor:
+    """How much of a line passes whose power is `ratio` times the noise's: half at `knee`, steeply."""
+    fourth = (ratio / knee).square().square()
+    return fourth / (1.0 + fourth)
 
 
 class Block(nn.Module):
@@ -73,6 +119,7 @@ class Network(nn.Module):
         self.prompt = nn.Sequential(nn.Linear(size.features, width), nn.SiLU(), nn.Linear(width, width))
         self.level = nn.Sequential(nn.Linear(64, width), nn.SiLU(), nn.Linear(width, width))
         self.blocks = nn.ModuleList(Block(width, size.heads) for _ in range(size.layers))
+        self.ears = nn.ModuleDict({str(k): Rhythm(width if k else size.components, width) for k in size.ears})
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.modulation = nn.Linear(width, 2 * width)
         self.leave = nn.Linear(width, size.components)
@@ -87,11 +134,30 @@ class Network(nn.Module):
         prompt = torch.where(prompt.isnan().any(dim=-1, keepdim=True), self.null, prompt)
         c = nn.functional.silu(self.level(waves) + self.prompt(prompt * math.sqrt(prompt.shape[-1])))
         h = self.enter(x) + self.place  # [batch, token, width]
-        for block in self.blocks:
+        for number, block in enumerate(self.blocks):
+            if number in self.size.ears:
+                h = h + self.ears[str(number)](self.norm(h) if number else x, c)
             h = block(h, c)
         shift, scale = self.modulation(c)[:, None].chunk(2, dim=-1)
         h = self.norm(h) * (1 + scale) + shift
         return cast("Tensor", self.leave(h) + self.straight(waves)[:, None] * x)
+
+
+def with_ears(network: Network, ears: tuple[int, ...], bands: Tensor, seed: int) -> Network:
+    """The network with ears before these layers, too; it answers as before until they are trained.
+
+    bands `[frame x group, component]`: what the ear at the input listens to at first (`MelCodec.bands`).
+    """
+    fresh = tuple(k for k in ears if k not in network.size.ears)
+    if not fresh:
+        return network
+    torch.manual_seed(seed)
+    larger = Network(replace(network.size, ears=(*network.size.ears, *fresh)))
+    larger.load_state_dict(network.state_dict(), strict=False)
+    if 0 in fresh:
+        with torch.no_grad():
+            cast("Rhythm", larger.ears["0"]).listen.weight.copy_(bands)
+    return larger
 
 
 def _waves(c_noise: Tensor) -> Tensor:

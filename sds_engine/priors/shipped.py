@@ -90,7 +90,7 @@ def load_prior(folder: Path | None = None, device: torch.device | str = "cpu") -
     if hashlib.sha256(data).hexdigest() != card.get("sha256"):
         raise ValueError(f"{folder / WEIGHTS} is not the file that its card describes: {_AGAIN}")
     tensors = load_tensors(data)
-    network = Network(Size(**card["size"]))
+    network = Network(Size(**{**card["size"], "ears": tuple(card["size"].get("ears", ()))}))
     network.load_state_dict(_part(tensors, "network."))
     network = network.eval().requires_grad_(requires_grad=False).to(device)
     codec = MelCodec(**{name: value.to(device) for name, value in _part(tensors, "codec.").items()})

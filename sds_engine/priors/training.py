@@ -163,6 +163,8 @@ def _resume(folder: Path, plan: Plan, network: Network, average: Network, optimi
             f"{path} was made with another {', '.join(other)}: continue with the same plan or use a new folder"
         )
     tensors = load_file(path)
+    if {f"network.{name}" for name in network.state_dict()} != {k for k in tensors if k.startswith("network.")}:
+        raise ValueError(f"{path} holds another network (without ears for rhythm, perhaps): use a new folder")
     network.load_state_dict({k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")})
     average.load_state_dict({k.removeprefix("average."): v for k, v in tensors.items() if k.startswith("average.")})
     for name, parameter in network.named_parameters():

@@ -13,7 +13,7 @@ from sds_engine.priors import corpus, edm, logmel
 from sds_engine.priors.codec import TOKENS, MelCodec
 from sds_engine.priors.corpus import Pool
 from sds_engine.priors.mixing import Captions, Mixer
-from sds_engine.priors.network import Network, Size
+from sds_engine.priors.network import Network, Rhythm, Size, with_ears
 from sds_engine.priors.training import Plan, Progress, train
 
 
@@ -173,3 +173,51 @@ def test_an_older_checkpoint_goes_on(tmp_path: Path, mixer: Mixer) -> None:
     train(codec, mixer, size, plan, tmp_path, quiet)
     with pytest.raises(ValueError, match="another emphasise"):
         train(codec, mixer, size, replace(plan, emphasise=(("ball", 2.0),)), tmp_path, quiet)
+
+
+def test_ears_change_nothing_until_trained() -> None:
+    """A network given ears answers as before, to the last digit; asked again for the same ones it stays what it is."""
+    torch.manual_seed(0)
+    plain = Network(Size(TOKENS, 8, 16, 3, 2))
+    for parameter in plain.parameters():
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    larger = with_ears(plain, (0, 2), torch.randn(80, 8), seed=1)
+    x, level, prompt = torch.randn(2, TOKENS, 8), torch.zeros(2), torch.randn(2, 384)
+    with torch.no_grad():
+        assert torch.equal(larger(x, level, prompt), plain(x, level, prompt))
+    assert larger.size.ears == (0, 2)
+    assert with_ears(larger, (0, 2), torch.randn(80, 8), seed=1) is larger
+
+
+@pytest.mark.parametrize(("hz", "least"), [(7.3, 0.9), (23.9, 0.9), (None, 0.0)])
+def test_an_ear_keeps_what_repeats_and_drops_noise(hz: float | None, least: float) -> None:
+    """Of a swelling 9 dB under the noise, in all bands, most is left and little else; of noise alone next to nothing.
+
+    The channel that shares evidence between bands, at its higher threshold, read out as it is.
+    """
+    generator = torch.Generator().manual_seed(4)
+    ear = Rhythm(80, 80)
+    with torch.no_grad():
+        ear.listen.weight.copy_(torch.eye(80))
+        ear.tell.weight.copy_(torch.eye(80).repeat_interleave(3, dim=1) * torch.tensor([0.0, 0.0, 1.0]).repeat(80))
+        noise = torch.randn(16, 250, 8, generator=generator)
+        time_s = torch.arange(250) * 0.008
+        phase = 6.28 * torch.rand(16, 1, 1, generator=generator)
+        clean = 0.5 * torch.cos(2 * torch.pi * (hz or 0.0) * time_s[None, :, None] + phase).expand_as(noise)
+        clean = clean if hz else torch.zeros_like(noise)
+        heard = ear((clean + noise).reshape(16, TOKENS, 80), torch.zeros(16, 80)).reshape(16, 250, 8)
+    assert float(heard.square().mean()) < float(clean.square().mean()) + 0.05
+    if hz:
+        assert float((heard * clean).sum() / heard.norm() / clean.norm()) > least
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path, mixer: Mixer) -> None:
+    """A run begun before there were ears does not go on with them: a clear word, and the old file stays."""
+    codec = MelCodec.fit(mixer.batch(0, 32)[0], 8)
+    size, plan = Size(TOKENS, 8, 16, 1, 2), Plan(steps=1, batch=4)
+    train(codec, mixer, size, plan, tmp_path, quiet)
+    before = (tmp_path / "checkpoint.safetensors").read_bytes()
+    heard = with_ears(Network(size), (0,), codec.bands(), 0)
+    with pytest.raises(ValueError, match="another network"):
+        train(codec, mixer, heard.size, plan, tmp_path, quiet, heard)
+    assert (tmp_path / "checkpoint.safetensors").read_bytes() == before

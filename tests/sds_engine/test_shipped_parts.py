@@ -129,7 +129,7 @@ def test_the_loss_is_least_for_the_posterior_mean() -> None:
 def test_a_sample_does_not_depend_on_its_batch_mates(tmp_path: Path, codec: MelCodec) -> None:
     """A seed gives the same sound alone and among others; saved weights load to the same prior."""
     torch.manual_seed(0)
-    network = Network(Size(TOKENS, codec.components, 32, 2, 2))
+    network = Network(Size(TOKENS, codec.components, 32, 2, 2, ears=(0, 1)))
     for parameter in network.parameters():
         parameter.data += 0.05 * torch.randn_like(parameter)
     shipped.save_prior(tmp_path, codec, network, {"name": "tiny random weights, no prior"})
