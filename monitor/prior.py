@@ -70,7 +70,7 @@ def train_prior(request: Request, *, quiet: bool = False) -> dict[str, Any]:
     hours = (time.perf_counter() - began) / 3600.0
     card = card_of(request.out.name, recipe, plan, files, loss=teller.loss, hours=hours, tuned=start is not None)
     if shipped is not None:
-        card["training"]["examples_before"] = shipped.card["training"]["examples_seen"]
+        card["training"]["examples_before"] = _examples(shipped.card)
     save_prior(request.out, codec, network, card)
     say(f"the prior is in {request.out}", quiet=quiet)
     return dict(load_prior(request.out).card)
@@ -184,6 +184,12 @@ def card_of(
     }
 
 
+def _examples(card: Mapping[str, Any]) -> int:
+    """All examples that a prior has seen: in its own training and before that."""
+    training = card["training"]
+    return int(training["examples_seen"]) + int(training.get("examples_before", 0))
+
+
 def describe(card: Mapping[str, Any]) -> list[str]:
     """The card for people, a line each."""
     data, training = card["data"], card["training"]
@@ -195,7 +201,10 @@ def describe(card: Mapping[str, Any]) -> list[str]:
             f"{data['procedural_others']} other procedural sounds, {data['background_recordings']} recordings of "
             f"background, {data['site_recordings']} of a site"
         ),
-        f"{training['examples_seen']:,} examples seen in {training['steps']} steps, loss {training['loss']}",
+        (
+            f"{_examples(card):,} examples seen, {training['examples_seen']:,} of them in the last {training['steps']} "
+            f"steps, loss {training['loss']}"
+        ),
         *(f"{key}: {card[key]}" for key in ("licence", "hardware", "note") if key in card),
     ]
 

@@ -77,14 +77,14 @@ def optimise(
     """Teach every maker of the batch its prompt, from `start`, which stays as it is.
 
     also(wave, params) -> `[batch]`: another loss, to which SDS is added with weight `settings.gamma`. judge(wave) ->
-    `[batch]`, higher is better, says which iteration was best (asked every `judge_every` iterations and at the end);
-    without one, the lowest running residual does. watch(iteration, wave) is called after each rendering, for a progress
-    bar. Items do not touch each other: Adam works by element, noise by item.
+    `[batch]`, higher is better, says which iteration was best (asked every `judge_every` iterations and at the end; see
+    `settings.enough`); without one, the lowest running residual does. watch(iteration, wave) is called after each
+    rendering, for a progress bar. Items do not touch each other: Adam works by element, noise by item.
     """
     free = {name: value.detach().clone().requires_grad_() for name, value in start.free.items()}
     params = start.with_free(free)
     adam = torch.optim.Adam(list(free.values()), lr=settings.learning_rate)
-    record = _Record(free, judge, judge_every)
+    record = _Record(free, judge, judge_every, settings.enough)
     losses, residuals = [], []
     for iteration in range(settings.iterations):
         progress = iteration / settings.iterations
@@ -139,9 +139,9 @@ def set_gradients(free: Tensors, loss: Tensor) -> Tensor:
 class _Record:
     """The best parameters of each item so far."""
 
-    def __init__(self, free: Tensors, judge: Callable[[Tensor], Tensor] | None, every: int) -> None:
+    def __init__(self, free: Tensors, judge: Callable[[Tensor], Tensor] | None, every: int, enough: float) -> None:
         self.best = {name: value.detach().clone() for name, value in free.items()}
-        self._free, self._judge, self._every = free, judge, every
+        self._free, self._judge, self._every, self._enough = free, judge, every, enough
         first = next(iter(free.values()))
         batch, device = first.shape[0], first.device
         self.score = torch.full((batch,), -math.inf, device=device)
@@ -154,14 +154,14 @@ class _Record:
             self._running = MEMORY * self._running + (1.0 - MEMORY) * residual
             self._take(iteration, -self._running / (1.0 - MEMORY ** (iteration + 1)))
         elif iteration % self._every == 0:
-            self._take(iteration, self._judge(wave.detach()))
+            self._take(iteration, self._judge(wave.detach()), self._enough)
 
     def finish(self, iteration: int, wave: Tensor) -> None:
         if self._judge is not None:
-            self._take(iteration, self._judge(wave))
+            self._take(iteration, self._judge(wave), self._enough)
 
-    def _take(self, iteration: int, score: Tensor) -> None:
-        better = score > self.score
+    def _take(self, iteration: int, score: Tensor, enough: float = math.inf) -> None:
+        better = (score > self.score) | (score >= enough)
         self.score = torch.where(better, score.to(self.score), self.score)
         self.iteration = torch.where(better, torch.full_like(self.iteration, iteration), self.iteration)
         for name, value in self._free.items():

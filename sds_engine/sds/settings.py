@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -28,6 +29,8 @@ class SdsSettings:
     compensate: pull by decode(denoised) - decode(encoded) instead of decode(denoised) - wave, so that what the codec
     loses pulls at nothing (not in the paper). iterations, learning_rate: of Adam; final_rate: the share of the learning
     rate at the end (a cosine leads there). gamma: the weight of SDS beside another loss.
+    enough: from this figure of a judge on, a later moment is the better one; a judge that is sure of the start would
+    else keep everything as it began.
 
     The paper's own, from one source that could not be checked: 1000 iterations, rate 0.05, 10 draws, guidance 60,
     2 steps, windows 1024, 2048 and 4096, t from 0.025 to 0.875, for a prior far larger than ours.
@@ -49,6 +52,7 @@ class SdsSettings:
     learning_rate: float = 0.05
     final_rate: float = 1.0
     gamma: float = 1.0
+    enough: float = math.inf
 
     def __post_init__(self) -> None:
         """Check every field."""

@@ -72,7 +72,7 @@ def _interval(values: list[float]) -> str:
     """The median with a bootstrap interval of 95%."""
     rng = np.random.default_rng(0)
     drawn = np.median(rng.choice(values, (2000, len(values))), axis=1)
-    return f"{_median(values):.2f} [{np.quantile(drawn, 0.025):.2f}, {np.quantile(drawn, 0.975):.2f}]"
+    return f"{_median(values):.3f} [{np.quantile(drawn, 0.025):.2f}, {np.quantile(drawn, 0.975):.2f}]"
 
 
 def _teach(found: dict[str, Any]) -> list[str]:
@@ -139,7 +139,7 @@ def _ablate(found: dict[str, Any]) -> list[str]:
         "",
         "Median probability by the reporting judge after the last iteration, no judge in the loop, no screening, half ",
     ]
-    lines[-1] += "the iterations, 8 seeds a cell; start in the first row. As shipped is encoder-SDS with one step. "
+    lines[-1] += "the iterations, 8 seeds a cell; start in the first row. As shipped is encoder-SDS by guidance alone. "
     lines[-1] += "The paper says: decoder-SDS above encoder-SDS by .15 and ten "
     lines[-1] += "steps above one by .14 in CLAP similarity (second-hand), with a prior far larger than ours."
     lines += ["", "| variant | " + " | ".join(kinds) + " | mean | s a sound |", "|---|" + "---|" * (len(kinds) + 2)]

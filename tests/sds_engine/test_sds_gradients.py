@@ -257,6 +257,21 @@ def test_the_best_is_kept_item_by_item() -> None:
     assert int(alone.best_iteration[0]) > 30
 
 
+def test_where_the_judge_is_sure_the_later_moment_is_kept() -> None:
+    """With `enough`, the last look that is as good as that; where none is, the best one as ever."""
+    prior, start = two_gaussians(), Free({"wave": torch.zeros(2, TIME, dtype=DOUBLE)})
+    said = iter([[0.999, 0.2], [0.98, 0.5], [0.991, 0.4], [0.6, 0.3], [0.1, 0.1]])
+
+    def judge(wave: Tensor) -> Tensor:
+        return torch.tensor(next(said))
+
+    settings = replace(BASE, iterations=20, guidance=0.0, enough=0.97)
+    ask = Ask(prior.embed(["a", "a"]))
+    done = optimise(Plain(), start, prior, ask, settings, Antithetic([1, 2]), judge=judge, judge_every=5)
+    assert done.best_iteration.tolist() == [10, 5]
+    assert done.best_score.tolist() == pytest.approx([0.991, 0.5])
+
+
 def test_another_loss_can_lead() -> None:
     """SDS is added to another loss with weight gamma: at 0 that loss rules alone, else both have their say."""
     prior, start = two_gaussians(), Free({"wave": torch.zeros(1, TIME, dtype=DOUBLE)})
