@@ -28,11 +28,12 @@ SETTINGS = SdsSettings(
     guidance=4.0,
     steps=1,
     draws=2,
-    t_low=0.3,
+    t_low=0.5,
     t_high=0.8,
     iterations=30,
     learning_rate=0.05,
     final_rate=0.1,
+    enough=0.99,
 )
 SPARE = 2.0  # candidates for each sound that is wanted
 GATE = 0.5  # the judge's least probability of the kind

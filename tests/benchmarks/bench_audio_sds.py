@@ -195,18 +195,16 @@ class Bench:
 
     def ablate(self) -> Iterator[dict[str, Any]]:
         """The paper's ablations: {variant: {kind: row}}, 8 seeds."""
-        plain = replace(SETTINGS, baseline="render")
         variants: dict[str, SdsSettings] = {
             "as shipped": SETTINGS,
+            "4 steps": replace(SETTINGS, steps=4),
             "no guidance (tau 0)": replace(SETTINGS, guidance=0.0),
+            "guidance alone (baseline null)": replace(SETTINGS, baseline="null"),
             "t falls": replace(SETTINGS, schedule="falling"),
-            "decoder-SDS, emphasis": replace(SETTINGS, kind="decoder"),
-            "against the render (Eq. 4)": plain,
-            "the same, 4 steps": replace(plain, steps=4),
-            "the same, SDI": replace(plain, start="inversion"),
-            "against the render, decoder-SDS, emphasis, 1 step": replace(plain, kind="decoder"),
-            "the same, 4 steps ": replace(plain, kind="decoder", steps=4),
-            "against the render, decoder-SDS, waveform, 1 step": replace(plain, kind="decoder", windows=()),
+            "SDI": replace(SETTINGS, start="inversion"),
+            "decoder-SDS, emphasis, 1 step": replace(SETTINGS, kind="decoder"),
+            "decoder-SDS, emphasis, 4 steps": replace(SETTINGS, kind="decoder", steps=4),
+            "decoder-SDS, waveform, 1 step": replace(SETTINGS, kind="decoder", windows=()),
         }
         found: dict[str, Any] = {}
         for name, settings in variants.items():

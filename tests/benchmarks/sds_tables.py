@@ -81,9 +81,9 @@ def _teach(found: dict[str, Any]) -> list[str]:
         "Screened: of 16 random starts the gate's favourite, where SDS begins. SDS: the moment that the gate likes "
     ]
     lines[-1] += (
-        "best. Best of N: random physics, as many draws as the processor time of screening and SDS allows, the "
+        "best, from .99 on the latest. Best of N: random physics, as many draws as the time of screening and SDS allows, "
     )
-    lines[-1] += "gate's favourite. Worse: than the start, by .01 or more."
+    lines[-1] += "the gate's favourite. Worse: than the start, by .01 or more."
     lines += [
         "",
         "| prompt | start | screened | SDS | best of N | N | seeds that got worse | SDS > start | SDS > best of N |",
@@ -139,7 +139,7 @@ def _ablate(found: dict[str, Any]) -> list[str]:
         "",
         "Median probability by the reporting judge after the last iteration, no judge in the loop, no screening, half ",
     ]
-    lines[-1] += "the iterations, 8 seeds a cell; start in the first row. As shipped is encoder-SDS by guidance alone. "
+    lines[-1] += "the iterations, 8 seeds a cell; start in the first row. As shipped is encoder-SDS with one step. "
     lines[-1] += "The paper says: decoder-SDS above encoder-SDS by .15 and ten "
     lines[-1] += "steps above one by .14 in CLAP similarity (second-hand), with a prior far larger than ours."
     lines += ["", "| variant | " + " | ".join(kinds) + " | mean | s a sound |", "|---|" + "---|" * (len(kinds) + 2)]
