@@ -81,7 +81,7 @@ def _teach(found: dict[str, Any]) -> list[str]:
         "Screened: of 16 random starts the gate's favourite, where SDS begins. SDS: the moment that the gate likes "
     ]
     lines[-1] += (
-        "best, from .99 on the latest. Best of N: random physics, as many draws as the time of screening and SDS allows, "
+        "best, from .99 on the latest. Best of N: of random physics, as many draws as screening and SDS take time for, "
     )
     lines[-1] += "the gate's favourite. Worse: than the start, by .01 or more."
     lines += [
