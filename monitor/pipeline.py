@@ -20,6 +20,7 @@ from detectors.aggregate import join
 from detectors.frontend import Features, FrontEnd
 from detectors.model import Model
 from monitor.errors import WorkFailed
+from monitor.memory import give_back
 from monitor.separating import Scored, Separating
 from monitor.settings import Line
 from streams import codec, gate
@@ -29,6 +30,7 @@ from streams.worker import Outgoing
 
 Models = Mapping[str, Mapping[str, Model]]  # machine -> microphone, or "*" for all of its microphones
 Key = tuple[str, int]  # session, sequence
+TIDY_NS = 60_000_000_000  # how often free memory goes back to the system
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ class Pipeline:
         self._models = models
         self._broker = broker
         self._clock_ns = clock_ns
+        self._tidied_ns = clock_ns()
         self._limits = gate.GateLimits(line.site.rate, line.site.window_s)
         self._device = torch.device(line.chain.device)
         self._memory: defaultdict[str, Memory] = defaultdict(Memory)
@@ -142,7 +145,15 @@ class Pipeline:
             seconds["separate"] = separating_s / share
         results = iter(scores)
         records = [next(results) if isinstance(one, AudioWindow) else one for one in taken]
+        self._tidy()
         return [_outgoing(record, seconds) for record in records]
+
+    def _tidy(self) -> None:
+        """Once a minute: batches of many sizes leave holes in the heap that nothing else closes."""
+        now_ns = self._clock_ns()
+        if not 0 <= now_ns - self._tidied_ns < TIDY_NS:  # a clock set back must not put it off
+            self._tidied_ns = now_ns
+            give_back()
 
     def _remember(self, windows: Sequence[AudioWindow]) -> None:
         if not windows:

@@ -10,6 +10,7 @@ import pytest
 from hummingline import RATE, hum, trained, write_line
 
 from detectors.store import load_models
+from monitor import pipeline as module
 from monitor.clip_score import score_clip
 from monitor.line_broker import open_line_broker
 from monitor.pipeline import Models, Pipeline
@@ -185,3 +186,17 @@ def test_a_message_that_is_no_window_raises(line: Line, models: Models, broker: 
     """The worker sends it to the dead letters; the pipeline does not guess."""
     with pytest.raises(codec.CodecError):
         Pipeline(line, models, broker).process([Message(TOPIC_WINDOWS, 0, 0, "fan-a", b"\x01", {})])
+
+
+def test_free_memory_goes_back_once_a_minute(
+    line: Line, models: Models, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the clock handed in, not by batches; a clock that was set back does not stop it."""
+    times, given = iter([0, 30, 59, 60, 61, 119, 121, 5, 6]), []
+    now_s = [next(times)]
+    monkeypatch.setattr(module, "give_back", lambda: given.append(now_s[0]))
+    pipeline = Pipeline(line, models, broker, clock_ns=lambda: now_s[0] * 1_000_000_000)
+    for message in messages(windows())[:8]:
+        now_s[0] = next(times)
+        pipeline.process([message])
+    assert given == [60, 121, 5]
