@@ -133,7 +133,7 @@ def _write(
     from sds_engine.provenance.sidecar import Provenance
 
     request.out.mkdir(parents=True, exist_ok=True)
-    path = request.out / f"{kind}-{request.seed}-{number:03d}.flac"
+    path = request.out / f"{kind}-{request.seed}-{number:03d}.wav"
     wave = sound.wave.numpy()
     facts: dict[str, Any] = {
         "kind": kind,

@@ -52,7 +52,7 @@ def test_a_prompt_becomes_sounds_with_provenance(tmp_path: Path) -> None:
         assert sidecar["seed"] == row["seed"]
         assert len(sidecar["prior_sha256"]) == 64
         assert sidecar["parameters"]["physical"]
-    code, said = call("provenance", *sorted(tmp_path.glob("*.flac")), "--json")
+    code, said = call("provenance", *sorted(tmp_path.glob("*.wav")), "--json")
     assert code == 0
     assert [row["verdict"] for row in json.loads(said)] == ["generated", "generated"]
 
