@@ -18,7 +18,7 @@ from sds_engine.priors.captions import draw_captions, phrases
 from sds_engine.priors.codec import TOKENS, MelCodec
 from sds_engine.priors.corpus import FIRST_SEED, Pool
 from sds_engine.priors.mixing import Captions, Mixer
-from sds_engine.priors.network import Network, Size, with_ears
+from sds_engine.priors.network import Network, Rhythm, Size, with_ears
 from sds_engine.priors.training import Plan, Progress, train
 
 SHARD = 50
@@ -57,14 +57,12 @@ def build(
     say(f"{len(pool.db)} clips of {corpus.CLIP_S} s")
     captions = embed_captions(pool, plan.seed, say)
     mixer = Mixer(pool, captions, plan.seed, dict(plan.emphasise), plan.fault_db)
-    if start is not None:
-        codec, network = start
-        network = with_ears(network, recipe.ears, codec.bands(), plan.seed)
-        return codec, train(codec, mixer, network.size, plan, folder, report, network)
-    codec = fit_codec(mixer, folder)
-    size = Size(TOKENS, codec.components, recipe.width, recipe.layers, recipe.heads)
-    torch.manual_seed(plan.seed)
-    network = with_ears(Network(size), recipe.ears, codec.bands(), plan.seed)
+    if start is None:
+        codec = fit_codec(mixer, folder)
+        torch.manual_seed(plan.seed)
+        start = codec, Network(Size(TOKENS, codec.components, recipe.width, recipe.layers, recipe.heads))
+    codec, network = start
+    network = with_ears(network, recipe.ears, codec.bands(Rhythm.GROUPS), plan.seed)
     return codec, train(codec, mixer, network.size, plan, folder, report, network)
 
 

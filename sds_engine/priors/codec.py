@@ -47,7 +47,7 @@ class MelCodec:
         """Numbers for each token."""
         return self.basis.shape[1]
 
-    def bands(self, groups: int = 8) -> Tensor:
+    def bands(self, groups: int) -> Tensor:
         """What a latent token says of the mean level of bands, frame by frame: `[frame x group, component]`.
 
         Linear; rows of length 1.

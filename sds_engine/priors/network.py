@@ -13,6 +13,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from sds_engine.priors.codec import PATCH
+
 
 @dataclass(frozen=True, slots=True)
 class Size:
@@ -39,13 +41,12 @@ class Rhythm(nn.Module):
     1994), and what is left is a sum of the regular swellings, in phase in all tokens. Zero at first.
     """
 
-    FRAMES, LINES = 10, 512
+    GROUPS, LINES = 8, 512  # envelopes that are read off a token; points of the transform over all frames
 
-    def __init__(self, width: int, outside: int, groups: int = 8) -> None:
+    def __init__(self, width: int, outside: int) -> None:
         super().__init__()
-        self.groups = groups
-        self.listen = nn.Linear(width, self.FRAMES * groups, bias=False)
-        self.tell = nn.Linear(3 * self.FRAMES * groups, outside)
+        self.listen = nn.Linear(width, PATCH * self.GROUPS, bias=False)
+        self.tell = nn.Linear(3 * PATCH * self.GROUPS, outside)
         self.gain = nn.Linear(outside, outside)
         for layer in (self.tell, self.gain):
             nn.init.zeros_(layer.weight)
@@ -54,21 +55,21 @@ class Rhythm(nn.Module):
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
         """X `[batch, token, width]`, c `[batch, outside]` -> what is to be added, `[batch, token, outside]`."""
         batch, tokens, _ = x.shape
-        envelope = self.listen(x).float().view(batch, tokens * self.FRAMES, self.groups)
+        envelope = self.listen(x).float().view(batch, tokens * PATCH, self.GROUPS)
         lines = torch.fft.rfft(envelope - envelope.mean(dim=1, keepdim=True), n=self.LINES, dim=1)
         power = lines.real.square() + lines.imag.square()
         noise = power.detach().median(dim=1, keepdim=True).values / math.log(2.0) + 1e-6
         own = power / noise  # 1 on average where there is noise alone
         shared = own.mean(dim=2, keepdim=True).expand_as(own)
         kept = torch.stack([_pass(own, 6.0), _pass(shared, 2.0), _pass(shared, 4.0)], dim=-1)
-        regular = torch.fft.irfft(lines[..., None] * kept, n=self.LINES, dim=1)[:, : tokens * self.FRAMES]
+        regular = torch.fft.irfft(lines[..., None] * kept, n=self.LINES, dim=1)[:, : tokens * PATCH]
         told = self.tell(regular.reshape(batch, tokens, -1))
         return cast("Tensor", told * (1 + self.gain(c))[:, None])
 
 
 def _pass(ratio: Tensor, knee: float) -> Tensor:
     """How much of a line passes whose power is `ratio` times the noise's: half at `knee`, steeply."""
-    fourth = (ratio / knee).square().square()
+    fourth = (ratio / knee).clamp_max(1e6).square().square()  # more would be infinite, and infinite over infinite
     return fourth / (1.0 + fourth)
 
 
@@ -146,11 +147,14 @@ class Network(nn.Module):
 def with_ears(network: Network, ears: tuple[int, ...], bands: Tensor, seed: int) -> Network:
     """The network with ears before these layers, too; it answers as before until they are trained.
 
-    bands `[frame x group, component]`: what the ear at the input listens to at first (`MelCodec.bands`).
+    bands `[frame x group, component]`: what the ear at the input listens to at first (`MelCodec.bands(Rhythm.GROUPS)`).
+    Raises ValueError for a layer that the network has not.
     """
     fresh = tuple(k for k in ears if k not in network.size.ears)
     if not fresh:
         return network
+    if max(fresh) >= network.size.layers:
+        raise ValueError(f"ears before layers {ears}: allowed is 0 to {network.size.layers - 1}")
     torch.manual_seed(seed)
     larger = Network(replace(network.size, ears=(*network.size.ears, *fresh)))
     larger.load_state_dict(network.state_dict(), strict=False)

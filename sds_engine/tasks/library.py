@@ -8,9 +8,10 @@ reason is told.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
@@ -22,7 +23,7 @@ from sds_engine.priors.denoiser import Prior
 from sds_engine.sds import Ask, SdsSettings, SeededNoise, optimise
 from sds_engine.tasks.agreement import agreement
 
-# Chosen by the gate's judge on seeds that no table uses; see docs/audio-sds.md. Encoder-SDS: this codec is linear.
+# Chosen on seeds that no table uses, by neither judge; see docs/audio-sds.md. Encoder-SDS: this codec is linear.
 SETTINGS = SdsSettings(
     kind="encoder",
     guidance=4.0,
@@ -137,6 +138,9 @@ def _taught(
     """One batch: taught, judged, gated."""
     seeds = list(start.seeds)
     conditions = condition.expand(len(seeds), *condition.shape)
+    known = maker.kind in judge.classes
+    if not known:
+        settings = replace(settings, enough=math.inf)  # a probability, and agreement is none
 
     def likes(wave: Tensor) -> Tensor:
         return _liking(judge, maker.kind, wave, prior, conditions, seeds)
@@ -157,7 +161,6 @@ def _taught(
         wave = maker.render(outcome.best)
     doubts = maker.check(outcome.best)
     agrees = agreement(prior, wave, conditions, seeds)
-    known = maker.kind in judge.classes
     physical = maker.physical(outcome.best)
     sounds = []
     for i, seed in enumerate(seeds):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -9,6 +11,7 @@ from sds_engine.physics.faults import FAULT_KINDS
 from sds_engine.priors import logmel
 from sds_engine.priors.denoiser import IdentityCodec, Prior, log_levels
 from sds_engine.sds import SdsSettings
+from sds_engine.tasks import library
 from sds_engine.tasks.agreement import agreement
 from sds_engine.tasks.library import GATE, Order, make_library
 from sds_engine.tasks.wanted import kinds, wanted
@@ -47,6 +50,17 @@ PRIOR = Prior(
 
 def always(value: float) -> Opinion:
     return Opinion(lambda wave: torch.full((len(wave),), value))
+
+
+def test_enough_is_asked_of_the_judge_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the judge is sure, the last moment is kept; where the prior's agreement stands in, the best as ever."""
+    sure, order = replace(FEW, enough=0.8), Order("leak", "leak", 2, seed=50)
+    for settings, kept in ((sure, [2, 2]), (FEW, [0, 0])):
+        assert [s.iteration for s in make_library(order, PRIOR, always(0.9), settings).sounds] == kept
+    falling = (torch.tensor(9.0 / n) for n in range(1, 100))  # each look agrees less than the one before, none below 0
+    monkeypatch.setattr(library, "agreement", lambda prior, wave, *_: next(falling).expand(len(wave)))
+    found = make_library(Order("impact", "impact", 2, seed=50), PRIOR, always(0.9), replace(FEW, enough=0.01)).sounds
+    assert [s.iteration for s in found] == [0, 0]
 
 
 def test_as_many_as_were_ordered() -> None:

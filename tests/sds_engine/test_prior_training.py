@@ -187,6 +187,19 @@ def test_ears_change_nothing_until_trained() -> None:
         assert torch.equal(larger(x, level, prompt), plain(x, level, prompt))
     assert larger.size.ears == (0, 2)
     assert with_ears(larger, (0, 2), torch.randn(80, 8), seed=1) is larger
+    with pytest.raises(ValueError, match="allowed is 0 to 2"):
+        with_ears(plain, (0, 3), torch.randn(80, 8), seed=1)
+
+
+def test_an_ear_stands_a_line_without_noise() -> None:
+    """A line in nothing but silence is kept, finite: the ratio to no noise at all is beyond single precision."""
+    ear = Rhythm(80, 80)
+    with torch.no_grad():
+        ear.listen.weight.copy_(torch.eye(80))
+        ear.tell.weight.copy_(torch.eye(80).repeat_interleave(3, dim=1))
+        loud = 1e8 * torch.cos(2 * torch.pi * torch.arange(250) / 25.0)[None, :, None].expand(1, 250, 8)
+        assert bool(ear(loud.reshape(1, TOKENS, 80), torch.zeros(1, 80)).isfinite().all())
+        assert not ear(torch.zeros(1, TOKENS, 80), torch.zeros(1, 80)).any()
 
 
 @pytest.mark.parametrize(("hz", "least"), [(7.3, 0.9), (23.9, 0.9), (None, 0.0)])
@@ -217,7 +230,7 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path, mixer: Mixer
     size, plan = Size(TOKENS, 8, 16, 1, 2), Plan(steps=1, batch=4)
     train(codec, mixer, size, plan, tmp_path, quiet)
     before = (tmp_path / "checkpoint.safetensors").read_bytes()
-    heard = with_ears(Network(size), (0,), codec.bands(), 0)
+    heard = with_ears(Network(size), (0,), codec.bands(Rhythm.GROUPS), 0)
     with pytest.raises(ValueError, match="another network"):
         train(codec, mixer, heard.size, plan, tmp_path, quiet, heard)
     assert (tmp_path / "checkpoint.safetensors").read_bytes() == before
